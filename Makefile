@@ -1,0 +1,30 @@
+# make run    set up, then create the data, check it, train and evaluate (ARGS="--preset dan-small")
+# make test   set up, lint and test
+PYTHON ?= python3
+ARGS ?=
+BIN = .venv/bin
+
+.PHONY: run test benchmark
+
+run: .venv/installed
+	$(BIN)/python create_data.py $(ARGS)
+	$(BIN)/python dataset.py $(ARGS)
+	$(BIN)/python train_gan.py $(ARGS)
+	$(BIN)/python evaluate.py $(ARGS)
+
+test: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest -q tests
+
+benchmark: .venv/installed-dev
+	$(BIN)/python tests/benchmark.py
+
+.venv/installed: requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or later is needed; set PYTHON=")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q -r requirements.txt
+	touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.txt
+	$(BIN)/python -m pip install -q -r requirements-dev.txt
+	touch $@

@@ -1,0 +1,62 @@
+"""The command line that all scripts share: --preset, overrides, and a --help that suffices."""
+
+import argparse
+import sys
+
+import config as configuration
+from faults import ConfigurationFault
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise ConfigurationFault(f"{message}; see python {self.prog} --help")
+
+
+def parse_arguments(description, add_options=None):
+    """The resolved Config and the parsed options of the running script.
+
+    description: what the script does, the first thing that --help shows.
+    add_options: called with the argparse parser to add the script's own options.
+    Raises ConfigurationFault for anything wrong on the command line.
+    """
+    parser = _Parser(
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--help", "-h", action="store_true", help="show this text and end")
+    parser.add_argument(
+        "--preset", metavar="NAME", default=configuration.DEFAULT_PRESET,
+        help=f"one of: {', '.join(configuration.PRESETS)} "
+             f"(default: {configuration.DEFAULT_PRESET})",
+    )
+    if add_options:
+        add_options(parser)
+    parser.add_argument(
+        "overrides", nargs="*", metavar="section.key=value",
+        help="settings for this run alone; the keys stand below",
+    )
+    options = parser.parse_intermixed_args()
+    config = configuration.resolve(options.preset, options.overrides)
+    if options.help:
+        parser.epilog = "\n".join([
+            f"settings with their current values (preset {config.preset}):",
+            *(f"  {key}={configuration.as_text(value)}\n      {item.metadata['meaning']}"
+              for key, value, item in configuration.settings(config)),
+        ])
+        parser.print_help()
+        sys.exit(0)
+    return config, options
+
+
+def print_configuration():
+    """Print the resolved configuration and the parameter counts of both networks."""
+    from models import build_discriminator, build_generator, count_parameters
+
+    config, _ = parse_arguments("Print the resolved configuration and both parameter counts.")
+    print(f"preset {config.preset}")
+    for key, value, item in configuration.settings(config):
+        print(f"{key + '=' + configuration.as_text(value):<42} {item.metadata['meaning']}")
+    print(f"generator parameters      {count_parameters(build_generator(config)):,}")
+    print(f"discriminator parameters  {count_parameters(build_discriminator(config)):,}")

@@ -1,0 +1,113 @@
+"""Draw the training and validation signals and store them, one .npy file a signal.
+
+    python create_data.py
+    python create_data.py data.snr_db=-5,10 data.num_components=1,5 --show
+
+Next: python dataset.py
+"""
+
+from dataclasses import asdict
+
+import numpy as np
+from scipy import signal
+from scipy.io import wavfile
+from tqdm import tqdm
+
+import dataset
+import plots
+from command_line import parse_arguments
+from faults import Fault, run
+from signals import draw
+
+WAV_RATE = 44_100
+
+
+def main():
+    config, options = parse_arguments(
+        __doc__,
+        lambda parser: parser.add_argument(
+            "--show", action="store_true", help="also open the figure in a window"
+        ),
+    )
+    examples = create_data(config)
+    path = config.image_folder / "created_data.png"
+    plots.save(plots.created_data(examples, config.data.sample_rate), path, keep_open=options.show)
+    print(f"wrote {config.data.num_train} training and {config.data.num_validation} validation "
+          f"signals to {config.data_folder}\nwrote {path}")
+    if options.show:
+        plots.show()
+
+
+def create_data(config):
+    """Write both splits, their WAV copies and, last, the manifest into `config.data_folder`.
+
+    Returns the first signal of each split and kind, `examples[split][kind]`, float32 (length,).
+    Files that an earlier run wrote are replaced, or removed where this run has fewer. Raises
+    Fault, before anything is written, where a file that no run wrote stands in the way.
+    """
+    folder, counts = config.data_folder, dataset.split_counts(config.data)
+    claim_files(folder, counts)
+    checksums, examples = {}, {}
+    with tqdm(total=sum(counts.values()), desc="writing", unit="signal") as bar:
+        for split, count in counts.items():
+            arrays = dict(zip(dataset.KINDS, draw(config.data, split, count), strict=True))
+            for number in range(count):
+                for kind, array in arrays.items():
+                    np.save(folder / dataset.signal_path(split, kind, number), array[number])
+                bar.update()
+            checksums[split] = dataset.checksum(arrays["clean"], arrays["mixed"])
+            examples[split] = {kind: array[0] for kind, array in arrays.items()}
+            write_wavs(folder, split, examples[split], config.data.sample_rate)
+    dataset.write_manifest(folder, {
+        "complete": True, "counts": counts, "checksums": checksums, "data": asdict(config.data),
+    })
+    return examples
+
+
+def claim_files(folder, counts):
+    """Make the folders and leave in them only free names for this run, and other people's files.
+
+    Until the complete manifest is written, one marked incomplete says which files are ours.
+    """
+    first_run = not dataset.manifest_path(folder).exists()
+    earlier = {} if first_run else dataset.read_manifest(folder)["counts"]
+    ours, needed = set(dataset.written_files(earlier)), set(dataset.written_files(counts))
+    present = {
+        path.relative_to(folder).as_posix()
+        for part in (*counts, "resampled")
+        for path in (folder / part).rglob("*")
+        if not path.is_dir() and path.name != ".gitkeep"
+    }
+    in_the_way = sorted((present & needed) - ours)
+    if in_the_way:
+        raise Fault(
+            f"{folder / in_the_way[0]} is not in the manifest {dataset.manifest_path(folder)}, so "
+            f"it is not replaced; move it away, or choose another folder with paths.data="
+        )
+    for path in {(folder / name).parent for name in needed}:
+        path.mkdir(parents=True, exist_ok=True)
+    both = {split: max(count, earlier.get(split, 0)) for split, count in counts.items()}
+    dataset.write_manifest(folder, {"complete": False, "counts": both})
+    for name in present & ours - needed:
+        (folder / name).unlink()
+    unknown = sorted(present - ours)
+    if unknown:
+        print(f"left {len(unknown)} files in {folder} that create_data.py did not write, such as "
+              f"{unknown[0]}")
+
+
+def write_wavs(folder, split, example, sample_rate):
+    """Write an example's clean, noise and mixed signal at 44.1 kHz, 16 bit, at a common level."""
+    common = np.gcd(WAV_RATE, sample_rate)
+    resampled = {
+        kind: signal.resample_poly(array, WAV_RATE // common, sample_rate // common)
+        for kind, array in example.items()
+    }
+    peak = max(np.abs(array).max() for array in resampled.values())
+    for kind, array in resampled.items():
+        samples = np.round(array / peak * 0.9 * 32767).astype(np.int16)
+        wavfile.write(folder / dataset.wav_path(split, kind), WAV_RATE, samples)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,212 @@
+"""The stored signals: their layout and manifest, their checks, and the PyTorch data set.
+
+    python dataset.py       # verify what create_data.py wrote and describe it; writes nothing
+
+Next: python train_gan.py
+"""
+
+import hashlib
+import json
+from dataclasses import asdict
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+from tqdm import tqdm
+
+from command_line import parse_arguments
+from faults import Fault, run
+from files import write_atomically
+from signals import snr_db
+
+KINDS = ("clean", "noise", "mixed")
+CURE = "run create_data.py with the same preset and overrides"
+
+
+def main():
+    config, _ = parse_arguments(__doc__)
+    train_loader, validation_loader = loaders(config)
+    for split, loader in (("train", train_loader), ("validation", validation_loader)):
+        describe(split, loader.dataset)
+    clean, mixed = next(iter(train_loader))
+    print(f"one batch   clean {tuple(clean.shape)}, mixed {tuple(mixed.shape)}, {clean.dtype}")
+
+
+def describe(split, data):
+    """Print count, shape, measured SNR and ranges of one split."""
+    snr = snr_db(data.clean, data.mixed)
+    print(f"{split:<11} {len(data)} pairs of shape {tuple(data.clean.shape[1:])}, "
+          f"SNR {snr.mean():.3f} dB (from {snr.min():.3f} to {snr.max():.3f})")
+    for kind, signals in (("clean", data.clean), ("mixed", data.mixed)):
+        print(f"            {kind} from {signals.min():.3f} to {signals.max():.3f}, "
+              f"standard deviation {signals.std():.3f}")
+
+
+class SignalDataset(Dataset):
+    """Pairs of clean and mixed signals of one split, in memory.
+
+    An index gives (clean, mixed) of shape (1, length); a list of indices gives a whole batch of
+    shape (batch, 1, length) at once. `clean` and `mixed` hold all, (count, 1, length), float32.
+    """
+
+    def __init__(self, config, split):
+        """Load and check a split; raises Fault, naming the file and the cure."""
+        manifest = check_manifest(config)
+        folder, count = config.data_folder, manifest["counts"][split]
+        clean, mixed = (
+            read_signals(folder, split, kind, count, config.data.length)
+            for kind in ("clean", "mixed")
+        )
+        if checksum(clean, mixed) != manifest["checksums"][split]:
+            raise Fault(f"{folder / split} was changed after create_data.py wrote it; {CURE}")
+        self.clean, self.mixed = (torch.from_numpy(x).unsqueeze(1) for x in (clean, mixed))
+
+    def __len__(self):
+        return len(self.clean)
+
+    def __getitem__(self, index):
+        return self.clean[index], self.mixed[index]
+
+
+class ShuffledBatches(Sampler):
+    """Batches of indices in an order that depends on the seed and the epoch alone.
+
+    So a resumed training sees the same batches as one that was not interrupted. Call
+    `set_epoch` before every epoch.
+    """
+
+    def __init__(self, count, batch_size, seed):
+        self.count, self.batch_size, self.seed, self.epoch = count, batch_size, seed, 0
+
+    def set_epoch(self, epoch):
+        self.epoch = epoch
+
+    def __len__(self):
+        return -(-self.count // self.batch_size)
+
+    def __iter__(self):
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
+        return iter(torch.from_numpy(order).split(self.batch_size))
+
+
+def loaders(config):
+    """The training loader (shuffled anew each epoch) and the validation loader (in order).
+
+    Both yield (clean, mixed), each (batch, 1, length), float32. Raises Fault for faulty data.
+    """
+    train, validation = (SignalDataset(config, split) for split in ("train", "validation"))
+    size = config.training.batch_size
+    shuffled = ShuffledBatches(len(train), size, config.training.seed)
+    in_order = torch.arange(len(validation)).split(size)
+    # Without automatic batching, a batch is one indexing of a tensor instead of one a signal.
+    return (
+        DataLoader(train, sampler=shuffled, batch_size=None),
+        DataLoader(validation, sampler=in_order, batch_size=None),
+    )
+
+
+def split_counts(data):
+    """Number of signals in each stored split."""
+    return {"train": data.num_train, "validation": data.num_validation}
+
+
+def signal_path(split, kind, index):
+    """Path of the index-th signal (from 0) below the data folder; file numbers begin at 1."""
+    return f"{split}/{kind}/{kind}_{index + 1:04d}.npy"
+
+
+def wav_path(split, kind):
+    """Path of the WAV copy of a split's first signal below the data folder."""
+    return f"resampled/{split}_{kind}_0001.wav"
+
+
+def written_files(counts):
+    """Every path below the data folder that create_data.py writes for these split counts."""
+    for split, count in counts.items():
+        for kind in KINDS:
+            yield wav_path(split, kind)
+            yield from (signal_path(split, kind, index) for index in range(count))
+
+
+def checksum(*arrays):
+    """SHA-256 of the arrays' bytes."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
+
+
+def manifest_path(folder):
+    return folder / "dataset.json"
+
+
+def write_manifest(folder, manifest):
+    """Replace the manifest at once, never in part."""
+    with write_atomically(manifest_path(folder)) as file:
+        file.write(json.dumps(manifest, indent=1).encode())
+
+
+def read_manifest(folder):
+    """The manifest as a dictionary; raises Fault if it is missing or damaged."""
+    path = manifest_path(folder)
+    try:
+        manifest = json.loads(path.read_bytes())
+        counts = manifest["counts"]
+        if not all(isinstance(count, int) for count in counts.values()):
+            raise ValueError("counts are whole numbers")
+    except FileNotFoundError:
+        raise Fault(f"{path} is missing; {CURE}") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Fault(
+            f"{path} is damaged; move the files in {folder} away and {CURE}"
+        ) from error
+    return manifest
+
+
+def check_manifest(config):
+    """The complete manifest that fits the configuration; raises Fault otherwise."""
+    manifest, path = read_manifest(config.data_folder), manifest_path(config.data_folder)
+    if not manifest.get("complete"):
+        raise Fault(f"{path} says that create_data.py was cut short; {CURE}")
+    wanted = json.loads(json.dumps(asdict(config.data)))
+    stored = manifest.get("data", {})
+    for key, value in wanted.items():
+        if stored.get(key) != value:
+            raise Fault(f"{path} has data.{key}={stored.get(key)}, the configuration has {value}; "
+                        f"{CURE}")
+    return manifest
+
+
+def read_signals(folder, split, kind, count, length):
+    """The signals of one split and kind, float32 of shape (count, length).
+
+    Raises Fault for a missing, surplus, unreadable, misshapen or non-finite file.
+    """
+    expected = [folder / signal_path(split, kind, index) for index in range(count)]
+    surplus = set((folder / split / kind).glob("*.npy")).difference(expected)
+    if surplus:
+        raise Fault(f"{min(surplus)} is not in the manifest and has no counterpart; move it away")
+    signals = np.empty((count, length), np.float32)
+    bar = tqdm(expected, desc=f"reading {split} {kind}", unit="file", leave=False)
+    for index, path in enumerate(bar):
+        signals[index] = read_signal(path, length)
+    return signals
+
+
+def read_signal(path, length):
+    """One stored signal, float32 of shape (length,); raises Fault for anything else."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise Fault(f"{path} is missing; {CURE}") from None
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        raise Fault(f"{path} is unreadable; {CURE}") from error
+    if not isinstance(array, np.ndarray) or array.dtype != np.float32 or array.shape != (length,):
+        raise Fault(f"{path} is not a float32 signal of {length} samples; {CURE}")
+    if not np.isfinite(array).all():
+        raise Fault(f"{path} holds values that are not finite; {CURE}")
+    return array
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,161 @@
+"""Every figure of the project. A function draws and returns a figure; `save` writes it."""
+
+import io
+
+import matplotlib
+import numpy as np
+from matplotlib import pyplot
+
+from files import write_atomically
+
+# Colour-blind safe (Okabe and Ito), told apart in grey print too.
+COLOURS = {
+    "clean": "#000000", "noise": "#CC79A7", "mixed": "#888888", "input": "#888888",
+    "lowpass": "#D55E00", "denoised": "#0072B2", "denoiser": "#0072B2",
+}
+DPI = 110
+
+
+def save(figure, path, keep_open=False):
+    """Write a figure as PNG, making its folder; closes it unless it is to be shown."""
+    image = io.BytesIO()
+    # Without the version of matplotlib in it, the same figure is the same file.
+    figure.savefig(image, format="png", dpi=DPI, metadata={"Software": None})
+    if not keep_open:
+        pyplot.close(figure)
+    with write_atomically(path) as file:
+        file.write(image.getvalue())
+
+
+def show():
+    """Open a window for each open figure, or say that there is no screen."""
+    if matplotlib.get_backend().lower() == "agg":
+        print("no screen here, so no window; the figure is in the file")
+    else:
+        pyplot.show()
+
+
+def created_data(examples, sample_rate):
+    """The first signal of each split: train and validation × clean, noise and mixed.
+
+    examples: {split: {kind: array (length,)}}.
+    """
+    kinds = list(next(iter(examples.values())))
+    figure, axes = pyplot.subplots(
+        len(kinds), len(examples), figsize=(10, 6), sharex=True, sharey=True, layout="constrained"
+    )
+    for column, (split, example) in zip(axes.T, examples.items(), strict=True):
+        for axis, kind in zip(column, kinds, strict=True):
+            time = np.arange(len(example[kind])) / sample_rate
+            axis.plot(time, example[kind], color=COLOURS[kind], linewidth=0.9)
+            axis.set_title(f"{split}: {kind}")
+            axis.grid(alpha=0.3)
+        column[-1].set_xlabel("time in s")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("amplitude")
+    figure.suptitle("Created data: the first signal of each split")
+    return figure
+
+
+def denoised_against_lowpass(example, sample_rate):
+    """One signal, upper row over time, lower row its spectrum, a column a kind.
+
+    example: {"clean", "mixed", "denoised", "lowpass": array (length,)}.
+    """
+    figure, (over_time, over_frequency) = pyplot.subplots(
+        2, len(example), figsize=(13, 5.5), sharex="row", sharey="row", layout="constrained"
+    )
+    for column, (kind, signal) in enumerate(example.items()):
+        time = np.arange(len(signal)) / sample_rate
+        frequency = np.fft.rfftfreq(len(signal), 1 / sample_rate)
+        amplitude = 2 / len(signal) * np.abs(np.fft.rfft(signal))
+        over_time[column].plot(time, signal, color=COLOURS[kind], linewidth=0.9)
+        over_frequency[column].plot(frequency, amplitude, color=COLOURS[kind], linewidth=1.1)
+        if kind != "clean":
+            clean = np.abs(np.fft.rfft(example["clean"])) * 2 / len(signal)
+            over_frequency[column].plot(frequency, clean, color="black", linewidth=0.7,
+                                        linestyle=":", label="clean")
+            over_frequency[column].legend(loc="upper right")
+        over_time[column].set(title=kind, xlabel="time in s")
+        over_frequency[column].set(xlabel="frequency in Hz")
+        for axis in (over_time[column], over_frequency[column]):
+            axis.grid(alpha=0.3)
+    over_time[0].set_ylabel("amplitude")
+    over_frequency[0].set_ylabel("amplitude of the sines")
+    figure.suptitle("Denoised against lowpass: one validation signal, over time and over frequency")
+    return figure
+
+
+def performance(history, pretrain_epochs, best_epoch):
+    """Losses and rates of both networks over the epochs, training against validation.
+
+    history: a list of one dictionary an epoch, as train_gan.py keeps it.
+    """
+    panels = {
+        "reconstruction loss (L1)": ["reconstruction_loss"],
+        "output SNR in dB": ["snr_db"],
+        "adversarial losses (cross-entropy)": ["adversarial_loss", "discriminator_loss"],
+        "discriminator's rates": ["accuracy_clean", "accuracy_denoised", "passed_as_clean"],
+    }
+    figure, axes = pyplot.subplots(2, 2, figsize=(12, 7.5), sharex=True, layout="constrained")
+    epochs = [row["epoch"] for row in history]
+    colours = ("#0072B2", "#D55E00", "#009E73")
+    for axis, (title, names) in zip(axes.flat, panels.items(), strict=True):
+        for name, colour in zip(names, colours, strict=False):
+            for split, style in (("train", ":"), ("validation", "-")):
+                values = [row.get(f"{split}_{name}", np.nan) for row in history]
+                if not np.isnan(values).all():
+                    axis.plot(epochs, values, style, color=colour, linewidth=1.4,
+                              label=f"{split}: {name.replace('_', ' ')}")
+        if pretrain_epochs < epochs[-1]:
+            axis.axvline(pretrain_epochs + 0.5, color="black", linestyle="--", linewidth=0.9,
+                         label="end of pretraining")
+        axis.axvline(best_epoch, color="#CC79A7", linewidth=0.9, label=f"best epoch, {best_epoch}")
+        axis.set_title(title)
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
+    axes[0, 0].set_ylabel("mean absolute error")
+    axes[0, 1].set_ylabel("dB")
+    axes[1, 0].set_ylabel("cross-entropy")
+    axes[1, 1].set(ylabel="share of signals", ylim=(-0.02, 1.02))
+    for axis in axes[1]:
+        axis.set_xlabel("epoch")
+    figure.suptitle("Training: losses and rates, training against validation")
+    return figure
+
+
+def improvement_distribution(improvements, signals):
+    """Histogram of the SNR improvement of every method.
+
+    improvements: {method: array of one value in dB a signal}; signals: what they are, in words.
+    """
+    figure, axis = pyplot.subplots(figsize=(9, 4.5), layout="constrained")
+    everything = np.concatenate(list(improvements.values()))
+    bins = np.linspace(np.floor(everything.min()), np.ceil(everything.max()), 60)
+    for method, values in improvements.items():
+        axis.hist(values, bins, color=COLOURS[method], alpha=0.6,
+                  label=f"{method}: mean {values.mean():.1f} dB, worst {values.min():.1f} dB")
+    axis.axvline(0, color="black", linewidth=0.9)
+    axis.set(title=f"SNR improvement on {signals}", xlabel="output SNR − input SNR in dB",
+             ylabel="number of signals")
+    axis.grid(alpha=0.3)
+    axis.legend()
+    return figure
+
+
+def residual_spectra(spectra, data, signals):
+    """Mean spectrum of what each method leaves of the noise, and of what it spoils.
+
+    spectra: {method: array (length // 2 + 1,) in dB}; data: a DataConfig, for rate and band.
+    """
+    figure, axis = pyplot.subplots(figsize=(9, 4.5), layout="constrained")
+    for method, spectrum in spectra.items():
+        frequency = np.linspace(0, data.sample_rate / 2, len(spectrum))
+        axis.plot(frequency, spectrum, color=COLOURS[method], linewidth=1.5, label=method)
+    axis.axvspan(data.low_freq, data.high_freq, color="black", alpha=0.07, label="signal band")
+    axis.set(title=f"Mean spectrum of the residual (estimate − clean), {signals}",
+             xlabel="frequency in Hz", ylabel="energy per bin in dB")
+    axis.set_ylim(bottom=max(axis.get_ylim()[0], -60))
+    axis.grid(alpha=0.3)
+    axis.legend()
+    return figure

@@ -1,0 +1,136 @@
+"""The signal mathematics: synthesis, mixing, the lowpass filter and the measures of quality.
+
+Signals are arrays of shape (..., length); functions of clean, noise and mixed work on numpy
+arrays and on torch tensors alike where their docstring says so.
+"""
+
+import numpy as np
+from scipy import signal, stats
+
+SPLITS = ("train", "validation", "test")
+
+
+def draw(data, split, count):
+    """Clean signals, noise and mixtures of one split, each float32 of shape (count, length).
+
+    data: a DataConfig. Each split draws from a random stream of its own, which depends on
+    `data.seed` and the split alone, so that no split shares a draw with another.
+    """
+    streams = np.random.SeedSequence([data.seed, SPLITS.index(split)]).spawn(3)
+    for_clean, for_noise, for_snr = map(np.random.default_rng, streams)
+    clean = draw_clean(data, count, for_clean)
+    noise = for_noise.normal(0, data.noise_std, (count, data.length))
+    mixed = mix(clean, noise, draw_range(data.snr_db, (count, 1), for_snr))
+    return clean.astype(np.float32), noise.astype(np.float32), mixed.astype(np.float32)
+
+
+def draw_clean(data, count, rng):
+    """`count` sums of sines, divided by their number; float64 of shape (count, length).
+
+    Frequencies are uniform in [low_freq, high_freq] Hz, amplitudes uniform in
+    1 ± amplitude_spread, phases zero or uniform on the circle.
+    """
+    components = np.broadcast_to(data.num_components, 2)
+    present = rng.integers(components[0], components[1] + 1, (count, 1))
+    shape = (count, components[1])
+    frequency = rng.uniform(data.low_freq, data.high_freq, shape)
+    amplitude = 1 + data.amplitude_spread * rng.uniform(-1, 1, shape)
+    phase = rng.uniform(0, 2 * np.pi, shape) * data.random_phase
+    amplitude = np.where(np.arange(components[1]) < present, amplitude / present, 0)
+    time = np.arange(data.length) / data.sample_rate
+    clean = np.zeros((count, data.length))
+    for a, f, p in zip(amplitude.T, frequency.T, phase.T, strict=True):
+        clean += a[:, None] * np.sin(2 * np.pi * f[:, None] * time + p[:, None])
+    return clean
+
+
+def draw_range(value, shape, rng):
+    """`value` itself where it is one number; uniform draws of `shape` where it is (low, high)."""
+    return rng.uniform(*value, shape) if isinstance(value, tuple) else value
+
+
+def mix(clean, noise, snr_db):
+    """clean + g·noise with g such that each mixture has exactly `snr_db`; numpy or torch.
+
+    g = sqrt(clean power / (noise power · 10^(snr_db / 10))), powers over the last axis.
+    """
+    clean_power = (clean**2).mean(-1)[..., None]
+    noise_power = (noise**2).mean(-1)[..., None]
+    gain = (clean_power / (noise_power + 1e-20) * 10 ** (-snr_db / 10)) ** 0.5
+    return clean + gain * noise
+
+
+def lowpass(signals, sample_rate, evaluation):
+    """Zero-phase Butterworth lowpass along the last axis, of the same shape.
+
+    evaluation: an EvaluationConfig with the edges in Hz and the ripple and attenuation in dB,
+    as in scipy.signal.buttord. Running forwards and backwards doubles both in dB.
+    """
+    order, natural = signal.buttord(
+        evaluation.lowpass_passband, evaluation.lowpass_stopband,
+        evaluation.lowpass_ripple_db, evaluation.lowpass_attenuation_db, fs=sample_rate,
+    )
+    sections = signal.butter(order, natural, output="sos", fs=sample_rate)
+    padding = min(3 * (2 * len(sections) + 1), np.shape(signals)[-1] - 1)
+    return signal.sosfiltfilt(sections, signals, padlen=padding).astype(np.float32)
+
+
+def snr_db(clean, estimate):
+    """Signal-to-noise ratio of each signal in dB, shape (...,); numpy or torch.
+
+    10·log10(‖clean‖² / ‖estimate − clean‖²).
+    """
+    return _decibels((clean**2).sum(-1), ((estimate - clean) ** 2).sum(-1))
+
+
+def si_sdr(clean, estimate):
+    """Scale-invariant signal-to-distortion ratio of each signal in dB, shape (...,).
+
+    Le Roux, Wisdom, Erdogan, Hershey, "SDR – half-baked or well done?" (2019), eq. 5, without
+    removal of the mean.
+    """
+    scale = (clean * estimate).sum(-1) / ((clean**2).sum(-1) + 1e-20)
+    return snr_db(scale[..., None] * clean, estimate)
+
+
+def mean_absolute_error(clean, estimate):
+    """Mean of |estimate − clean| of each signal, in the signals' unit, shape (...,)."""
+    return abs(estimate - clean).mean(-1)
+
+
+def band_noise_reduction(clean, mixed, estimate, data):
+    """Noise reduction of each signal in dB inside and outside the band; two arrays (...,).
+
+    The energy of `mixed − clean` over that of `estimate − clean`, over the bins of the discrete
+    Fourier transform within [low_freq, high_freq] and over the others.
+    """
+    frequencies = np.fft.rfftfreq(clean.shape[-1], 1 / data.sample_rate)
+    inside = (frequencies >= data.low_freq) & (frequencies <= data.high_freq)
+    before, after = (np.abs(np.fft.rfft(x - clean)) ** 2 for x in (mixed, estimate))
+    return tuple(
+        _decibels(before[..., band].sum(-1), after[..., band].sum(-1)) for band in (inside, ~inside)
+    )
+
+
+def residual_spectrum_db(clean, estimate):
+    """Mean energy of the error `estimate − clean` in each frequency bin in dB, (length//2 + 1,)."""
+    energy = np.abs(np.fft.rfft(estimate - clean)) ** 2 / clean.shape[-1]
+    return _decibels(energy.mean(tuple(range(energy.ndim - 1))), 1.0)
+
+
+def summary(values, worst=min):
+    """Mean, half-width of its 95 % confidence interval (Student's t), median and worst value."""
+    values = np.asarray(values, np.float64)
+    half_width = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    return {
+        "mean": float(values.mean()),
+        "confidence_95": float(half_width),
+        "median": float(np.median(values)),
+        "worst": float(worst(values)),
+    }
+
+
+def _decibels(numerator, denominator):
+    """10·log10 of a ratio; the floor keeps silence and perfection finite (±200 dB)."""
+    ratio = (numerator + 1e-20) / (denominator + 1e-20)
+    return 10 * (ratio.log10() if hasattr(ratio, "log10") else np.log10(ratio))

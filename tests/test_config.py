@@ -1,0 +1,109 @@
+"""Presets, overrides and what is said about a wrong one."""
+
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError, asdict
+
+import pytest
+from conftest import one_error
+
+import config as configuration
+from config import PRESETS, REPOSITORY, ConfigurationFault, from_dict, resolve, settings
+from models import build_discriminator, build_generator, count_parameters
+
+
+@pytest.mark.parametrize(("preset", "generator", "discriminator"), [
+    ("dan", 282_177, 10_577),
+    ("dan-small", 26_373, 1_245),
+])
+def test_parameter_counts_are_exact(preset, generator, discriminator):
+    config = resolve(preset)
+    assert count_parameters(build_generator(config)) == generator
+    assert count_parameters(build_discriminator(config)) == discriminator
+
+
+def test_overrides_change_only_what_they_name():
+    config = resolve("dan-small", ["data.snr_db=0", "data.num_components=1,5", "data.duration=2",
+                                   "data.random_phase=true", "training.device=cpu"])
+    assert config.data.snr_db == 0.0
+    assert config.data.num_components == (1, 5)
+    assert config.data.length == 512
+    assert config.data.random_phase is True
+    assert config.generator == PRESETS["dan-small"].generator
+
+
+def test_settings_are_frozen_and_every_one_has_a_meaning():
+    config = resolve()
+    with pytest.raises(FrozenInstanceError):
+        config.data.seed = 1
+    assert all(len(item.metadata["meaning"]) > 10 for _, _, item in settings(config))
+
+
+def test_a_stored_configuration_comes_back_equal():
+    config = resolve("dan-small", ["data.snr_db=-5,10"])
+    assert from_dict(asdict(config)) == config
+    with pytest.raises(ConfigurationFault):
+        from_dict({"preset": "dan"})
+
+
+def test_paths_are_relative_to_the_repository(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert resolve().data_folder == REPOSITORY / "data"
+    assert resolve("dan", [f"paths.data={tmp_path}"]).data_folder == tmp_path
+
+
+FAULTS = {
+    "training.max_epoch=5": ["training.max_epoch", "training.max_epochs"],
+    "max_epochs=5": ["max_epochs", "training.max_epochs"],
+    "training.batch_size=0": ["training.batch_size=0", "1"],
+    "training.batch_size=2.5": ["training.batch_size=2.5", "whole number"],
+    "training.batch_size": ["section.key=value"],
+    "data.random_phase=maybe": ["data.random_phase=maybe", "true or false"],
+    "data.low_freq=64": ["data.low_freq=64", "below data.high_freq=64"],
+    "data.high_freq=129": ["data.high_freq=129", "128 Hz"],
+    "data.duration=0.99": ["data.duration=0.99", "multiple of 4", "0.984375"],
+    "data.duration=0.001": ["data.duration=0.001", "0.03125"],
+    "data.snr_db=10,-5": ["data.snr_db=10.0,-5.0", "low below high"],
+    "data.snr_db=nan": ["data.snr_db=nan", "from -100 to 100"],
+    "data.snr_db=1,2,3": ["data.snr_db=1,2,3", "range low,high"],
+    "data.sample_rate=1000000": ["data.sample_rate", "192,000"],
+    "data.seed=-1": ["data.seed=-1"],
+    "generator.depth=0": ["generator.depth=0", "from 1 to 16"],
+    "training.generator_lr=fast": ["training.generator_lr=fast", "a number"],
+    "evaluation.lowpass_stopband=200": ["evaluation.lowpass_stopband=200", "128 Hz"],
+    "evaluation.lowpass_passband=110": ["evaluation.lowpass_passband=110", "100"],
+}
+
+
+@pytest.mark.parametrize("override", FAULTS)
+def test_an_impossible_override_names_key_value_and_cure(override, overrides, script, tmp_path):
+    code, _, err = script("create_data", *overrides, override)
+    line = one_error(err)
+    assert code == 2
+    assert all(part in line for part in FAULTS[override]), line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_presets_options_and_devices(overrides, script, tmp_path):
+    assert "did you mean 'dan-small'?" in one_error(script("evaluate", "--preset", "dan-smal")[2])
+    code, _, err = script("train_gan", "--resum")
+    assert code == 2 and "--resum" in one_error(err)
+    assert script("create_data", *overrides)[0] == 0
+    code, _, err = script("train_gan", *overrides, "training.device=abacus")
+    assert code == 2 and "training.device=abacus" in one_error(err)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("name", ["create_data", "dataset", "train_gan", "evaluate"])
+def test_help_lists_every_key_with_its_current_value(name, script):
+    code, out, _ = script(name, "--help", "--preset", "dan-small", "training.max_epochs=7")
+    assert code == 0
+    assert "training.max_epochs=7" in out and "generator.encoder_filters=6" in out
+    assert all(key in out for key, _, _ in settings(configuration.resolve()))
+
+
+def test_config_prints_itself_from_any_folder(tmp_path):
+    command = [sys.executable, str(REPOSITORY / "config.py"), "--preset", "dan-small"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "data.snr_db=-2.0" in result.stdout
+    assert "26,373" in result.stdout and "1,245" in result.stdout

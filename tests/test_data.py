@@ -1,0 +1,162 @@
+"""create_data.py and dataset.py: what is on disk, whose it is, and what is refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import one_error
+from scipy.io import wavfile
+
+from create_data import create_data
+from dataset import ShuffledBatches, SignalDataset, loaders
+from faults import Fault
+from signals import snr_db
+
+
+@pytest.fixture
+def data(config):
+    """The folder of the reduced configuration's data, freshly created."""
+    create_data(config)
+    return config.data_folder
+
+
+def contents(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_files_shapes_and_pairs(data):
+    for split, count in (("train", 40), ("validation", 12)):
+        for kind in ("clean", "noise", "mixed"):
+            names = sorted(path.name for path in (data / split / kind).iterdir())
+            assert names == [f"{kind}_{number:04d}.npy" for number in range(1, count + 1)]
+    clean, noise, mixed = (np.load(data / f"train/{kind}/{kind}_0007.npy")
+                           for kind in ("clean", "noise", "mixed"))
+    assert clean.dtype == np.float32 and clean.shape == (256,)
+    gain = (mixed - clean) / noise
+    np.testing.assert_allclose(gain, gain.mean(), rtol=1e-3)
+    assert snr_db(clean.astype(float), mixed.astype(float)) == pytest.approx(-2, abs=1e-5)
+
+
+def test_wav_copies_are_44100_hz_16_bit(data):
+    rate, samples = wavfile.read(data / "resampled/validation_mixed_0001.wav")
+    assert rate == 44_100 and samples.dtype == np.int16 and samples.shape == (44_100,)
+    assert len(list((data / "resampled").iterdir())) == 6
+
+
+def test_the_same_seed_gives_identical_files(config, data):
+    first = contents(data)
+    create_data(config)
+    assert contents(data) == first
+
+
+def test_another_persons_file_stays_and_is_named(script, overrides, data):
+    foreign = data / "train/clean/field_recording.txt"
+    foreign.write_text("mine")
+    code, out, _ = script("create_data", *overrides, "data.num_train=30")
+    assert code == 0 and foreign.read_text() == "mine"
+    assert "train/clean/field_recording.txt" in out
+    # Its own files beyond the new count are gone, so that the data set is whole.
+    assert not (data / "train/clean/clean_0031.npy").exists()
+    assert script("dataset", *overrides, "data.num_train=30")[0] == 0
+
+
+def test_a_file_that_no_run_wrote_is_never_replaced(config):
+    foreign = config.data_folder / "validation/noise/noise_0003.npy"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_bytes(b"mine")
+    with pytest.raises(Fault, match=r"noise_0003\.npy is not in the manifest"):
+        create_data(config)
+    assert list(contents(config.data_folder)) == [Path("validation/noise/noise_0003.npy")]
+
+
+def test_a_run_that_was_cut_short_is_recognised_and_can_be_repeated(config, monkeypatch):
+    def full_disk(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("create_data.write_wavs", full_disk)
+        with pytest.raises(KeyboardInterrupt):
+            create_data(config)
+    with pytest.raises(Fault, match="cut short; run create_data"):
+        SignalDataset(config, "train")
+    create_data(config)
+    assert len(SignalDataset(config, "train")) == 40
+
+
+def test_dataset_pairs_tensors(config, data):
+    dataset = SignalDataset(config, "train")
+    clean, mixed = dataset[6]
+    assert clean.shape == mixed.shape == (1, 256) and clean.dtype == torch.float32
+    np.testing.assert_array_equal(clean[0], np.load(data / "train/clean/clean_0007.npy"))
+    np.testing.assert_array_equal(mixed[0], np.load(data / "train/mixed/mixed_0007.npy"))
+
+
+def test_loaders_give_every_signal_once_an_epoch(config, data):
+    train, validation = loaders(config)
+    batches = [clean for clean, _ in train]
+    assert [len(batch) for batch in batches] == [8] * 5 and batches[0].shape == (8, 1, 256)
+    assert len(torch.unique(torch.cat(batches), dim=0)) == 40
+    in_order = torch.cat([clean for clean, _ in validation])
+    assert torch.equal(in_order, validation.dataset.clean)
+
+
+def test_the_order_depends_on_seed_and_epoch_alone():
+    def order(seed, epoch):
+        batches = ShuffledBatches(100, 30, seed)
+        batches.set_epoch(epoch)
+        return torch.cat(list(batches)).tolist()
+
+    assert order(1, 5) == order(1, 5)
+    assert order(1, 5) != order(1, 6) != order(2, 6)
+
+
+def test_dataset_script_describes_and_writes_nothing(script, overrides, data):
+    before = contents(data)
+    code, out, _ = script("dataset", *overrides)
+    assert code == 0 and contents(data) == before
+    assert "40 pairs" in out and "SNR -2.000 dB" in out and "(8, 1, 256)" in out
+
+
+def damage_manifest(folder):
+    (folder / "dataset.json").write_text("{")
+
+
+def other_setting(folder):
+    path = folder / "dataset.json"
+    manifest = json.loads(path.read_text())
+    manifest["data"]["snr_db"] = 3.0
+    path.write_text(json.dumps(manifest))
+
+
+SIGNAL = "train/mixed/mixed_0004.npy"
+DAMAGES = {
+    "no manifest": (lambda f: (f / "dataset.json").unlink(), "dataset.json is missing"),
+    "damaged manifest": (damage_manifest, "dataset.json is damaged"),
+    "other setting": (other_setting, "data.snr_db=3.0"),
+    "missing": (lambda f: (f / SIGNAL).unlink(), "mixed_0004.npy is missing"),
+    "truncated": (lambda f: (f / SIGNAL).write_bytes(b"\x93NUMPY"), "mixed_0004.npy is unreadable"),
+    "objects": (lambda f: np.save(f / SIGNAL, np.array([{}], object)), "mixed_0004.npy is unread"),
+    "empty": (lambda f: (f / SIGNAL).write_bytes(b""), "mixed_0004.npy is unreadable"),
+    "short": (lambda f: np.save(f / SIGNAL, np.zeros(9, "f4")), "mixed_0004.npy is not a float32"),
+    "double": (lambda f: np.save(f / SIGNAL, np.zeros(256)), "mixed_0004.npy is not a float32"),
+    "nan": (lambda f: np.save(f / SIGNAL, np.full(256, np.nan, "f4")), "not finite"),
+    "changed": (lambda f: np.save(f / SIGNAL, np.ones(256, "f4")), "train was changed"),
+    "surplus": (lambda f: np.save(f / "train/clean/a.npy", np.ones(256, "f4")), "a.npy is not in"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_fault_in_the_data_names_the_file_and_the_cure(damage, script, overrides, data):
+    inflict, message = DAMAGES[damage]
+    inflict(data)
+    code, _, err = script("dataset", *overrides)
+    line = one_error(err)
+    assert code == 1 and message in line
+    assert "create_data.py" in line or "move it away" in line
+
+
+def test_show_without_a_screen_does_not_block(script, overrides):
+    code, out, _ = script("create_data", *overrides, "--show")
+    assert code == 0 and "no screen" in out

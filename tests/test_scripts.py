@@ -1,0 +1,81 @@
+"""The four scripts in sequence, as a person runs them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from conftest import one_error
+
+from config import REPOSITORY
+
+SCRIPTS = ("create_data", "dataset", "train_gan", "evaluate")
+
+
+def command(name, *arguments):
+    return [sys.executable, str(REPOSITORY / f"{name}.py"), *arguments]
+
+
+def test_the_four_scripts_in_sequence(overrides, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    for name in SCRIPTS:
+        result = subprocess.run(
+            command(name, *overrides), cwd=tmp_path / "elsewhere", capture_output=True, text=True,
+            env=os.environ | {"DISPLAY": ""},
+        )
+        assert result.returncode == 0, result.stderr
+    figures = {path.name for path in (tmp_path / "images/dan").iterdir()}
+    assert figures == {
+        "created_data.png", "performance_plot.png", "snr_improvement.png", "residual_spectrum.png",
+        *(f"denoised_against_lowpass_{number:02d}.png" for number in range(1, 9)),
+    }
+    assert {path.name for path in (tmp_path / "checkpoints/dan").iterdir()} == {
+        "best.pt", "last.pt", "history.csv", "evaluation.json"
+    }
+    results = json.loads((tmp_path / "checkpoints/dan/evaluation.json").read_text())
+    assert results["signals"]["test"]["count"] == 20
+    methods = results["signals"]["test"]["methods"]
+    assert abs(methods["input"]["snr_db"]["mean"] + 2) < 1e-4
+    # The described finding: a lowpass leaves the noise inside the signal's band as it was.
+    assert abs(methods["lowpass"]["noise_reduction_in_band_db"]["mean"]) < 0.1
+    assert methods["lowpass"]["noise_reduction_out_of_band_db"]["mean"] > 5
+
+
+def test_each_script_names_the_one_to_run_before(overrides, script, tmp_path):
+    for name in ("dataset", "train_gan"):
+        code, _, err = script(name, *overrides)
+        assert code == 1 and "run create_data.py" in one_error(err)
+    assert script("create_data", *overrides)[0] == 0
+    code, _, err = script("evaluate", *overrides)
+    assert code == 1 and "run train_gan.py" in one_error(err)
+    code, _, err = script("train_gan", *overrides, "--resume")
+    assert code == 1 and "last.pt is missing" in one_error(err)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_resuming_with_other_settings_is_refused(overrides, script):
+    script("create_data", *overrides)
+    assert script("train_gan", *overrides, "training.max_epochs=1")[0] == 0
+    code, _, err = script("train_gan", *overrides, "--resume", "training.generator_lr=0.5")
+    assert code == 2 and "training.generator_lr=0.001" in one_error(err)
+    assert script("train_gan", *overrides, "--resume")[0] == 0
+    # A finished training resumes to its end at once.
+    code, out, _ = script("train_gan", *overrides, "--resume")
+    assert code == 0 and "4 epochs" in out
+
+
+def test_ctrl_c_ends_cleanly_with_the_last_epoch_saved(overrides, script, tmp_path):
+    script("create_data", *overrides)
+    long_run = [*overrides, "training.max_epochs=100000", "training.patience=100000"]
+    process = subprocess.Popen(command("train_gan", *long_run), stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "checkpoints/dan/history.csv").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    err = process.communicate()[1]
+    assert process.returncode == 130 and "is saved; go on with --resume" in one_error(err)
+    epochs = len((tmp_path / "checkpoints/dan/history.csv").read_text().splitlines()) - 1
+    more = [*long_run, f"training.max_epochs={epochs + 1}"]
+    assert script("train_gan", *more, "--resume")[0] == 0

@@ -1,0 +1,162 @@
+"""The adversarial training: gradients, modes, patience, determinism, resuming."""
+
+import csv
+
+import pytest
+import torch
+
+from checkpoints import read_checkpoint
+from config import resolve
+from create_data import create_data
+from dataset import loaders
+from models import load_generator
+from train_gan import (
+    best_epoch,
+    discriminator_step,
+    generator_step,
+    new_game,
+    patience_is_over,
+    train,
+    train_epoch,
+    validate,
+)
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def data(config):
+    create_data(config)
+
+
+def weights(network):
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def same(one, other):
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def trained(config, game=None):
+    game = game or new_game(config, CPU)
+    train(game, *loaders(config), config, CPU)
+    return game
+
+
+def test_discriminator_step_leaves_the_generator_alone(config):
+    game = new_game(config, CPU)
+    clean, denoised = torch.randn(2, 8, 1, 256)
+    before = weights(game.generator), weights(game.discriminator)
+    discriminator_step(game, clean, denoised, config.training)
+    assert same(before[0], game.generator.state_dict())
+    assert not same(before[1], game.discriminator.state_dict())
+    assert all(p.grad is None for p in game.generator.parameters())
+
+
+def test_generator_step_leaves_the_discriminator_alone(config):
+    game = new_game(config, CPU)
+    clean, mixed = torch.randn(2, 8, 1, 256)
+    before = weights(game.generator), weights(game.discriminator)
+    generator_step(game, clean, game.generator(mixed), config.training, adversarial=True)
+    assert not same(before[0], game.generator.state_dict())
+    assert same(before[1], game.discriminator.state_dict())  # batch statistics among them
+    assert all(p.grad is None for p in game.discriminator.parameters())
+    assert all(p.requires_grad for p in game.discriminator.parameters())
+
+
+def test_the_adversarial_loss_moves_the_generator(config):
+    clean, mixed = torch.randn(2, 8, 1, 256)
+    results = []
+    for adversarial in (False, True):
+        game = new_game(config, CPU)
+        generator_step(game, clean, game.generator(mixed), config.training, adversarial)
+        results.append([p.grad.clone() for p in game.generator.parameters()])
+    assert not all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_validation_changes_nothing(config, data):
+    game = new_game(config, CPU)
+    train_loader, validation_loader = loaders(config)
+    train_epoch(game, train_loader, config.training, CPU, adversarial=True)
+    before = weights(game.generator) | weights(game.discriminator)
+    first = validate(game, validation_loader, config.training, CPU, adversarial=True)
+    assert same(before, weights(game.generator) | weights(game.discriminator))
+    assert first == validate(game, validation_loader, config.training, CPU, adversarial=True)
+    assert first["passed_as_clean"] == pytest.approx(1 - first["accuracy_denoised"])
+
+
+def test_validation_does_not_depend_on_its_batches(config, data, overrides):
+    """Evaluation mode: a signal's result is its own, whatever stands beside it."""
+    game = new_game(config, CPU)
+    other = resolve("dan", [*overrides, "training.batch_size=5"])
+    one, two = (validate(game, loaders(c)[1], c.training, CPU, True) for c in (config, other))
+    assert one == pytest.approx(two, rel=1e-4)
+
+
+def test_patience_counts_adversarial_epochs_without_a_better_loss():
+    training = resolve("dan", ["training.pretrain_epochs=3", "training.patience=2"]).training
+
+    def over(*losses):
+        history = [{"epoch": number, "validation_reconstruction_loss": loss}
+                   for number, loss in enumerate(losses, 1)]
+        return patience_is_over(history, training)
+
+    assert not over()
+    assert not over(1, 2, 2)  # pretraining does not count
+    assert not over(1, 2, 2, 2)
+    assert over(1, 2, 2, 2, 2)
+    assert not over(3, 3, 3, 3, 2)
+    assert over(3, 3, 3, 2, 2, 2)
+
+
+def test_the_same_seed_gives_the_same_result(config, data):
+    first, second = trained(config), trained(config)
+    assert first.history == second.history
+    assert same(first.generator.state_dict(), second.generator.state_dict())
+
+
+@pytest.mark.parametrize("stop", [1, 3])
+def test_a_resumed_training_equals_an_uninterrupted_one(stop, config, overrides, data, tmp_path):
+    whole = trained(config)
+    history = (config.checkpoint_folder / "history.csv").read_bytes()
+    elsewhere = [*overrides, f"paths.checkpoints={tmp_path / 'elsewhere'}"]
+    trained(resolve("dan", [*elsewhere, f"training.max_epochs={stop}"]))
+    config = resolve("dan", elsewhere)
+    game = new_game(config, CPU)
+    game.restore(read_checkpoint(config.checkpoint_folder / "last.pt"))
+    assert game.epoch == stop
+    trained(config, game)
+    assert same(whole.generator.state_dict(), game.generator.state_dict())
+    assert same(whole.discriminator.state_dict(), game.discriminator.state_dict())
+    assert (config.checkpoint_folder / "history.csv").read_bytes() == history
+
+
+def test_checkpoints_hold_the_best_and_the_last_epoch(config, data):
+    game = trained(config)
+    last = read_checkpoint(config.checkpoint_folder / "last.pt")
+    best = read_checkpoint(config.checkpoint_folder / "best.pt")
+    assert last["epoch"] == 4 and last["history"] == game.history
+    assert best["epoch"] == best_epoch(game.history)["epoch"]
+    generator, stored = load_generator(config.checkpoint_folder / "best.pt")
+    assert stored == config and not generator.training
+    assert same(best["generator"], generator.state_dict())
+
+
+def test_history_has_the_described_columns(config, data):
+    trained(config)
+    with open(config.checkpoint_folder / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["phase"] for row in rows] == ["pretraining"] * 2 + ["adversarial"] * 2
+    names = ["reconstruction_loss", "generator_loss", "adversarial_loss", "discriminator_loss",
+             "accuracy_clean", "accuracy_denoised", "passed_as_clean"]
+    for name in [f"{split}_{name}" for split in ("train", "validation") for name in names]:
+        assert float(rows[-1][name]) >= 0
+    assert float(rows[0]["validation_snr_db"]) < 20 and rows[0]["train_discriminator_loss"] == ""
+
+
+def test_training_learns(data, overrides):
+    """A few steps lift even a tiny network's validation SNR well above the input's −2 dB."""
+    faster = ["training.generator_lr=0.01", "training.pretrain_epochs=20", "training.max_epochs=20"]
+    history = trained(resolve("dan", [*overrides, *faster])).history
+    assert history[-1]["validation_snr_db"] > 0
+    assert history[-1]["train_reconstruction_loss"] < 0.8 * history[0]["train_reconstruction_loss"]

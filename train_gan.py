@@ -1,0 +1,331 @@
+"""Train the denoiser: the generator alone first, then generator against discriminator.
+
+    python train_gan.py
+    python train_gan.py --preset dan-small training.max_epochs=60
+    python train_gan.py --resume            # go on from checkpoints/<preset>/last.pt
+
+Writes best.pt, last.pt and history.csv to checkpoints/<preset>/ and the figures to
+images/<preset>/. Next: python evaluate.py
+"""
+
+import csv
+import io
+import os
+import time
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+import plots
+from checkpoints import read_checkpoint, write_checkpoint
+from command_line import parse_arguments
+from config import from_dict, settings
+from dataset import loaders
+from faults import ConfigurationFault, run
+from files import write_atomically
+from losses import adversarial_loss, discriminator_loss, reconstruction_loss
+from models import build_discriminator, build_generator, count_parameters, denoise, load_generator
+from signals import lowpass, snr_db
+
+NUM_PLOTTED = 8
+# What may differ between a training and its continuation.
+FREE_ON_RESUME = ("training.max_epochs", "training.patience", "training.device", "paths.",
+                  "evaluation.")
+
+
+def main():
+    config, options = parse_arguments(
+        __doc__,
+        lambda parser: parser.add_argument(
+            "--resume", action="store_true", help="go on from last.pt instead of starting anew"
+        ),
+    )
+    make_deterministic()
+    device = choose_device(config.training.device)
+    train_loader, validation_loader = loaders(config)
+    game = new_game(config, device)
+    if options.resume:
+        game.restore(resumable_checkpoint(config, device))
+    print(f"preset {config.preset} on {device}: generator "
+          f"{count_parameters(game.generator):,} parameters, discriminator "
+          f"{count_parameters(game.discriminator):,}")
+    try:
+        train(game, train_loader, validation_loader, config, device)
+    except KeyboardInterrupt:
+        saved = f"epoch {game.epoch} is saved; go on with --resume" if game.epoch else "too early"
+        raise KeyboardInterrupt(f"stopped by Ctrl-C; {saved}") from None
+    draw_figures(config, validation_loader.dataset, game.history)
+    best = best_epoch(game.history)
+    print(f"{game.epoch} epochs in {game.seconds:.0f} s; best epoch {best['epoch']}: validation "
+          f"SNR {best['validation_snr_db']:.2f} dB\nwrote {config.checkpoint_folder} and "
+          f"{config.image_folder}")
+
+
+@dataclass
+class Game:
+    """Both networks, their optimisers and how far their training has come."""
+
+    generator: nn.Module
+    discriminator: nn.Module
+    generator_optimizer: torch.optim.Optimizer
+    discriminator_optimizer: torch.optim.Optimizer
+    history: list
+    seconds: float = 0.0
+
+    PARTS = ("generator", "discriminator", "generator_optimizer", "discriminator_optimizer")
+
+    @property
+    def epoch(self):
+        """The last finished epoch, from 1; 0 before the first."""
+        return self.history[-1]["epoch"] if self.history else 0
+
+    def checkpoint(self, config):
+        states = {part: getattr(self, part).state_dict() for part in self.PARTS}
+        return {"config": asdict(config), "epoch": self.epoch, "history": self.history,
+                "seconds": self.seconds, **states}
+
+    def restore(self, checkpoint):
+        for part in self.PARTS:
+            getattr(self, part).load_state_dict(checkpoint[part])
+        self.history, self.seconds = checkpoint["history"], checkpoint["seconds"]
+
+
+def new_game(config, device):
+    """Networks with new weights, drawn from `training.seed`, and their optimisers."""
+    torch.manual_seed(config.training.seed)
+    generator = build_generator(config).to(device)
+    discriminator = build_discriminator(config).to(device)
+    return Game(
+        generator,
+        discriminator,
+        torch.optim.Adam(generator.parameters(), config.training.generator_lr),
+        torch.optim.Adam(discriminator.parameters(), config.training.discriminator_lr),
+        history=[],
+    )
+
+
+def train(game, train_loader, validation_loader, config, device):
+    """Play epochs until `max_epochs` or until patience ends, saving after each."""
+    training, folder = config.training, config.checkpoint_folder
+    begin = game.epoch + 1
+    bar = tqdm(range(begin, training.max_epochs + 1), desc="training", unit="epoch",
+               initial=game.epoch, total=training.max_epochs)
+    for epoch in bar:
+        if patience_is_over(game.history, training):
+            bar.write(f"no better validation loss for {training.patience} adversarial epochs")
+            break
+        started = time.perf_counter()
+        adversarial = epoch > training.pretrain_epochs
+        set_learning_rates(game, training, epoch)
+        train_loader.sampler.set_epoch(epoch)
+        trained = train_epoch(game, train_loader, training, device, adversarial)
+        validated = validate(game, validation_loader, training, device, adversarial)
+        game.history.append({
+            "epoch": epoch,
+            "phase": "adversarial" if adversarial else "pretraining",
+            "generator_lr": game.generator_optimizer.param_groups[0]["lr"],
+            **{f"train_{name}": value for name, value in trained.items()},
+            **{f"validation_{name}": value for name, value in validated.items()},
+        })
+        game.seconds += time.perf_counter() - started
+        save(game, config, folder)
+        bar.set_postfix_str(progress(game.history[-1]))
+
+
+def train_epoch(game, loader, training, device, adversarial):
+    """One pass over the training pairs; returns the mean of every loss and rate."""
+    totals = defaultdict(float)
+    game.generator.train()
+    for clean, mixed in loader:
+        clean, mixed = clean.to(device), mixed.to(device)
+        denoised = game.generator(mixed)
+        measured = {}
+        if adversarial:
+            measured |= discriminator_step(game, clean, denoised.detach(), training)
+        measured |= generator_step(game, clean, denoised, training, adversarial)
+        add(totals, measured, len(clean))
+    return means(totals, len(loader.dataset))
+
+
+def discriminator_step(game, clean, denoised, training):
+    """Teach the discriminator; `denoised` is detached, so the generator gets no gradient."""
+    game.discriminator.train()
+    # Both kinds in one batch, so that batch normalisation cannot tell them apart by the batch.
+    logits = game.discriminator(torch.cat([clean, denoised]))
+    clean_logits, denoised_logits = logits.split(len(clean))
+    loss = training.discriminator_weight * discriminator_loss(clean_logits, denoised_logits)
+    game.discriminator_optimizer.zero_grad()
+    loss.backward()
+    game.discriminator_optimizer.step()
+    return {"discriminator_loss": loss, **accuracies(clean_logits, denoised_logits)}
+
+
+def generator_step(game, clean, denoised, training, adversarial):
+    """Teach the generator; the discriminator only judges: evaluation mode, no gradients."""
+    loss, measured = generator_losses(game, clean, denoised, training, adversarial)
+    game.generator_optimizer.zero_grad()
+    loss.backward()
+    game.generator_optimizer.step()
+    return measured
+
+
+def generator_losses(game, clean, denoised, training, adversarial):
+    """The generator's weighted loss, and its parts by name."""
+    reconstruction = reconstruction_loss(denoised, clean)
+    loss, measured = training.reconstruction_weight * reconstruction, {}
+    if adversarial:
+        game.discriminator.eval().requires_grad_(False)
+        logits = game.discriminator(denoised)
+        game.discriminator.requires_grad_(True)
+        fooling = adversarial_loss(logits)
+        loss = loss + training.adversarial_weight * fooling
+        measured = {"adversarial_loss": fooling, "passed_as_clean": (logits > 0).float().mean()}
+    return loss, {"reconstruction_loss": reconstruction, "generator_loss": loss, **measured}
+
+
+@torch.inference_mode()
+def validate(game, loader, training, device, adversarial):
+    """Losses, rates and the mean SNR in dB on the validation pairs, in evaluation mode."""
+    totals = defaultdict(float)
+    game.generator.eval()
+    game.discriminator.eval()
+    for clean, mixed in loader:
+        clean, mixed = clean.to(device), mixed.to(device)
+        denoised = game.generator(mixed)
+        _, measured = generator_losses(game, clean, denoised, training, adversarial)
+        measured["snr_db"] = snr_db(clean, denoised).mean()
+        if adversarial:
+            logits = game.discriminator(clean), game.discriminator(denoised)
+            loss = training.discriminator_weight * discriminator_loss(*logits)
+            measured |= {"discriminator_loss": loss, **accuracies(*logits)}
+        add(totals, measured, len(clean))
+    return means(totals, len(loader.dataset))
+
+
+def accuracies(clean_logits, denoised_logits):
+    """Shares of clean and of denoised signals that the discriminator recognises."""
+    return {
+        "accuracy_clean": (clean_logits > 0).float().mean(),
+        "accuracy_denoised": (denoised_logits <= 0).float().mean(),
+    }
+
+
+def add(totals, measured, weight):
+    """Add a batch's means, weighted by its size; tensors stay on the device, unread."""
+    for name, value in measured.items():
+        totals[name] += weight * value.detach()
+
+
+def means(totals, count):
+    return {name: (total / count).item() for name, total in totals.items()}
+
+
+def set_learning_rates(game, training, epoch):
+    """Halve both learning rates every `lr_halving_epochs`; a function of the epoch alone."""
+    factor = 0.5 ** ((epoch - 1) // training.lr_halving_epochs)
+    game.generator_optimizer.param_groups[0]["lr"] = factor * training.generator_lr
+    game.discriminator_optimizer.param_groups[0]["lr"] = factor * training.discriminator_lr
+
+
+def best_epoch(history):
+    """The epoch with the lowest validation reconstruction loss.
+
+    The one loss that an adversarial game leaves comparable from epoch to epoch.
+    """
+    return min(history, key=lambda row: row["validation_reconstruction_loss"])
+
+
+def patience_is_over(history, training):
+    """Whether `patience` adversarial epochs have passed without a new best epoch."""
+    if not history:
+        return False
+    since = max(best_epoch(history)["epoch"], training.pretrain_epochs)
+    return history[-1]["epoch"] - since >= training.patience
+
+
+def progress(row):
+    text = f"{row['phase']}, L1 {row['validation_reconstruction_loss']:.4f}, " \
+           f"SNR {row['validation_snr_db']:.2f} dB"
+    if row["phase"] == "adversarial":
+        text += f", pass as clean {row['validation_passed_as_clean']:.0%}"
+    return text
+
+
+def save(game, config, folder):
+    """Write best.pt if the last epoch is the best, last.pt, and history.csv."""
+    checkpoint = game.checkpoint(config)
+    if best_epoch(game.history) is game.history[-1]:
+        write_checkpoint(folder / "best.pt", checkpoint)
+    write_checkpoint(folder / "last.pt", checkpoint)
+    # An epoch of pretraining has fewer columns than an adversarial one; the rest stay empty.
+    columns = dict.fromkeys(name for row in game.history for name in row)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows(game.history)
+    with write_atomically(folder / "history.csv") as file:
+        file.write(text.getvalue().encode())
+
+
+def resumable_checkpoint(config, device):
+    """last.pt, if it was trained with this configuration; raises Fault otherwise."""
+    path = config.checkpoint_folder / "last.pt"
+    checkpoint = read_checkpoint(path, device)
+    stored = {key: value for key, value, _ in settings(from_dict(checkpoint["config"]))}
+    for key, value, _ in settings(config):
+        if stored[key] != value and not key.startswith(FREE_ON_RESUME):
+            raise ConfigurationFault(
+                f"{path} was trained with {key}={stored[key]}, this run has {value}; resume with "
+                f"the same settings, or train anew without --resume"
+            )
+    return checkpoint
+
+
+def choose_device(name):
+    """The torch device of that name; `auto` takes CUDA, else MPS, else the CPU."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigurationFault(
+            f"training.device={name} is not available here; use auto, cpu, cuda or mps"
+        ) from error
+    return device
+
+
+def make_deterministic():
+    """The same seed gives the same result on one machine."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS's condition for it
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def draw_figures(config, validation, history):
+    """The learning curves, and the best generator on validation signals against the lowpass."""
+    folder, training = config.image_folder, config.training
+    figure = plots.performance(history, training.pretrain_epochs, best_epoch(history)["epoch"])
+    plots.save(figure, folder / "performance_plot.png")
+    generator, _ = load_generator(config.checkpoint_folder / "best.pt")
+    clean, mixed = (x[:NUM_PLOTTED, 0].numpy() for x in (validation.clean, validation.mixed))
+    shown = {
+        "clean": clean,
+        "mixed": mixed,
+        "denoised": denoise(generator, mixed),
+        "lowpass": lowpass(mixed, config.data.sample_rate, config.evaluation),
+    }
+    for number in range(len(clean)):
+        example = {name: signals[number] for name, signals in shown.items()}
+        plots.save(
+            plots.denoised_against_lowpass(example, config.data.sample_rate),
+            folder / f"denoised_against_lowpass_{number + 1:02d}.png",
+        )
+
+
+if __name__ == "__main__":
+    run(main)
