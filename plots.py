@@ -93,7 +93,7 @@ def performance(history, pretrain_epochs, best_epoch):
     """
     panels = {
         "reconstruction loss (L1)": ["reconstruction_loss"],
-        "output SNR in dB": ["snr_db"],
+        "output SNR": ["snr_db"],
         "adversarial losses (cross-entropy)": ["adversarial_loss", "discriminator_loss"],
         "discriminator's rates": ["accuracy_clean", "accuracy_denoised", "passed_as_clean"],
     }
@@ -102,22 +102,23 @@ def performance(history, pretrain_epochs, best_epoch):
     colours = ("#0072B2", "#D55E00", "#009E73")
     for axis, (title, names) in zip(axes.flat, panels.items(), strict=True):
         for name, colour in zip(names, colours, strict=False):
+            label = name.replace("_", " ").replace("snr db", "SNR")
             for split, style in (("train", ":"), ("validation", "-")):
                 values = [row.get(f"{split}_{name}", np.nan) for row in history]
                 if not np.isnan(values).all():
                     axis.plot(epochs, values, style, color=colour, linewidth=1.4,
-                              label=f"{split}: {name.replace('_', ' ')}")
+                              label=f"{split}: {label}")
         if pretrain_epochs < epochs[-1]:
             axis.axvline(pretrain_epochs + 0.5, color="black", linestyle="--", linewidth=0.9,
                          label="end of pretraining")
         axis.axvline(best_epoch, color="#CC79A7", linewidth=0.9, label=f"best epoch, {best_epoch}")
         axis.set_title(title)
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=8)
+        axis.legend(fontsize=8, ncols=2, framealpha=0.7)
     axes[0, 0].set_ylabel("mean absolute error")
     axes[0, 1].set_ylabel("dB")
     axes[1, 0].set_ylabel("cross-entropy")
-    axes[1, 1].set(ylabel="share of signals", ylim=(-0.02, 1.02))
+    axes[1, 1].set(ylabel="share of signals", ylim=(-0.02, 1.42))
     for axis in axes[1]:
         axis.set_xlabel("epoch")
     figure.suptitle("Training: losses and rates, training against validation")

@@ -107,3 +107,10 @@ def test_config_prints_itself_from_any_folder(tmp_path):
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "data.snr_db=-2.0" in result.stdout
     assert "26,373" in result.stdout and "1,245" in result.stdout
+
+
+def test_readme_lists_every_setting_as_it_is():
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    for key, value, item in settings(resolve()):
+        row = f"| `{key}` | {configuration.as_text(value)} | {item.metadata['meaning']} |"
+        assert row in readme, f"README's table lacks: {row}"
