@@ -2,7 +2,8 @@
 
 A checkpoint is a dictionary of plain values and tensors: `format`, `config` (as nested
 dictionaries), `epoch` (the last one finished), `history` (a list of one dictionary an epoch),
-`seconds` (of training so far), and the state dictionaries of both networks and both optimisers.
+`seconds` (of training so far), `precision` (the one chosen, and the reason), and the state
+dictionaries of both networks and both optimisers.
 """
 
 from pathlib import Path
@@ -15,7 +16,7 @@ from files import write_atomically
 
 FORMAT = 1
 KEYS = {
-    "format", "config", "epoch", "history", "seconds",
+    "format", "config", "epoch", "history", "seconds", "precision",
     "generator", "discriminator", "generator_optimizer", "discriminator_optimizer",
 }
 

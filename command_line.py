@@ -5,6 +5,7 @@ import sys
 
 import config as configuration
 from faults import ConfigurationFault
+from settings import as_text, settings
 
 
 class _Parser(argparse.ArgumentParser):
@@ -42,8 +43,8 @@ def parse_arguments(description, add_options=None):
     if options.help:
         parser.epilog = "\n".join([
             f"settings with their current values (preset {config.preset}):",
-            *(f"  {key}={configuration.as_text(value)}\n      {item.metadata['meaning']}"
-              for key, value, item in configuration.settings(config)),
+            *(f"  {key}={as_text(value)}\n      {item.metadata['meaning']}"
+              for key, value, item in settings(config)),
         ])
         parser.print_help()
         sys.exit(0)
@@ -56,7 +57,7 @@ def print_configuration():
 
     config, _ = parse_arguments("Print the resolved configuration and both parameter counts.")
     print(f"preset {config.preset}")
-    for key, value, item in configuration.settings(config):
-        print(f"{key + '=' + configuration.as_text(value):<42} {item.metadata['meaning']}")
+    for key, value, item in settings(config):
+        print(f"{key + '=' + as_text(value):<42} {item.metadata['meaning']}")
     print(f"generator parameters      {count_parameters(build_generator(config)):,}")
     print(f"discriminator parameters  {count_parameters(build_discriminator(config)):,}")

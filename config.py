@@ -6,22 +6,13 @@ Edit a value here and the next run uses it, or override it for one run:
     python config.py --preset dan-small     # print the resolved settings and the parameter counts
 """
 
-import difflib
-import math
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from faults import ConfigurationFault
+from settings import IntRange, Range, check_range, nearest, parse, refuse, setting, settings
 
 REPOSITORY = Path(__file__).resolve().parent
-Range = tuple[float, float]
-IntRange = tuple[int, int]
-
-
-def setting(default, meaning, low=None, high=None, choices=None):
-    """A configuration field: its default, its meaning with the unit, the values it may take."""
-    metadata = {"meaning": meaning, "low": low, "high": high, "choices": choices}
-    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -56,11 +47,30 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class GeneratorConfig:
+    kind: str = setting("waveform", "kind of network; a preset's own", choices=("waveform",))
     encoder_filters: int = setting(16, "channels of every encoder layer", 1, 4096)
     decoder_filters: int = setting(32, "channels of every decoder layer", 1, 4096)
     depth: int = setting(4, "number of encoder layers, and of decoder layers", 1, 16)
     kernel_size: int = setting(64, "kernel length of every convolution in samples", 2, 4096)
     negative_slope: float = setting(0.1, "slope of LeakyReLU below zero", 0, 1)
+    fourier: bool = setting(True, "convolve through the Fourier transform: the same, but faster")
+
+
+@dataclass(frozen=True)
+class SpectralGeneratorConfig:
+    kind: str = setting("spectral", "kind of network; a preset's own", choices=("spectral",))
+    channels: int = setting(32, "channels of every convolution but the last", 1, 4096)
+    blocks: int = setting(4, "number of residual blocks", 0, 256)
+    kernel_size: int = setting(5, "kernel length in frequency bins, odd", 1, 255)
+    frame_length: int = setting(
+        0, "samples of a short-time frame, a multiple of 4; 0 takes a signal as one frame", 0, 2**16
+    )
+    frame_kernel_size: int = setting(1, "kernel length in frames, odd", 1, 255)
+    zero_padding: int = setting(2, "length of the transform over that of a frame", 1, 16)
+
+
+# The kinds of generators; a configuration holds one of them, its preset says which.
+GENERATORS = {"waveform": GeneratorConfig, "spectral": SpectralGeneratorConfig}
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,7 @@ class DiscriminatorConfig:
     kernel_size: int = setting(32, "kernel length of every convolution in samples", 2, 4096)
     hidden_units: int = setting(16, "units of the hidden linear layer", 1, 65_536)
     negative_slope: float = setting(0.01, "slope of LeakyReLU below zero", 0, 1)
+    fourier: bool = setting(True, "convolve through the Fourier transform: the same, but faster")
 
 
 @dataclass(frozen=True)
@@ -81,13 +92,28 @@ class TrainingConfig:
         50, "adversarial epochs without a better validation reconstruction loss before stopping",
         1, 1_000_000,
     )
-    generator_lr: float = setting(1e-3, "Adam's learning rate for the generator", 1e-12, 10)
-    discriminator_lr: float = setting(1e-4, "Adam's learning rate for the discriminator", 1e-12, 10)
+    remix: bool = setting(
+        True, "pair every clean training signal with other noise in each epoch, at snr_db"
+    )
+    generator_lr: float = setting(
+        1e-2, "Adam's learning rate for the generator, before the schedule", 1e-12, 10
+    )
+    discriminator_lr: float = setting(
+        1e-3, "Adam's learning rate for the discriminator, before the schedule", 1e-12, 10
+    )
+    adam_beta2: float = setting(
+        0.99, "Adam's decay of the mean squared gradient, of both networks", 0, 0.999999
+    )
+    schedule: str = setting(
+        "one-cycle", "learning rates: one-cycle (linear warm-up, then a cosine to zero at "
+        "max_epochs), or halving", choices=("one-cycle", "halving"),
+    )
+    warmup: float = setting(0.3, "share of max_epochs that one-cycle warms up for", 0, 1)
     lr_halving_epochs: int = setting(
-        50, "both learning rates are halved every so many epochs", 1, 1_000_000
+        50, "halving: both learning rates are halved every so many epochs", 1, 1_000_000
     )
     adversarial_weight: float = setting(
-        3.0, "weight of the adversarial loss in the generator's loss", 0, 1e6
+        0.02, "weight of the adversarial loss in the generator's loss", 0, 1e6
     )
     reconstruction_weight: float = setting(
         9.0, "weight of the L1 loss in the generator's loss", 0, 1e6
@@ -95,12 +121,17 @@ class TrainingConfig:
     discriminator_weight: float = setting(2.0, "weight of the discriminator's loss", 0, 1e6)
     seed: int = setting(42, "seed of the initial weights and of the order of the signals",
                         0, 2**63 - 1)
+    precision: str = setting(
+        "auto", "of training: float32, bfloat16, or auto (bfloat16 where it agrees and is faster)",
+        choices=("auto", "float32", "bfloat16"),
+    )
     device: str = setting("auto", "auto (CUDA, else MPS, else CPU), or a torch device such as cpu")
 
 
 @dataclass(frozen=True)
 class EvaluationConfig:
     num_test: int = setting(1000, "fresh test signals, never stored", 2, 1_000_000)
+    num_sweep: int = setting(300, "test signals at each point of a sweep", 2, 1_000_000)
     lowpass_passband: float = setting(64.0, "edge of the lowpass filter's passband in Hz", 1e-3)
     lowpass_stopband: float = setting(100.0, "edge of the lowpass filter's stopband in Hz", 1e-3)
     lowpass_ripple_db: float = setting(0.05, "largest loss in the passband in dB", 1e-6, 10)
@@ -118,7 +149,7 @@ class PathsConfig:
 class Config:
     preset: str = "dan"
     data: DataConfig = DataConfig()
-    generator: GeneratorConfig = GeneratorConfig()
+    generator: GeneratorConfig | SpectralGeneratorConfig = GeneratorConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -138,24 +169,37 @@ class Config:
 
 
 DEFAULT_PRESET = "dan"
+SPECTRAL_TRAINING = TrainingConfig(batch_size=16, pretrain_epochs=30, max_epochs=45)
 PRESETS = {
     # The published sizes: 282,177 parameters in the generator, 10,577 in the discriminator.
     "dan": Config(),
+    # The same networks as published: torch's own layers and the published recipe.
+    "dan-published": Config(
+        generator=GeneratorConfig(fourier=False),
+        discriminator=DiscriminatorConfig(fourier=False),
+        training=TrainingConfig(
+            remix=False, generator_lr=1e-3, discriminator_lr=1e-4, adam_beta2=0.999,
+            schedule="halving", adversarial_weight=3.0, precision="float32",
+        ),
+    ),
     # The published small sizes: 26,373 and 1,245.
     "dan-small": Config(
         generator=GeneratorConfig(encoder_filters=6, decoder_filters=16, depth=2),
         discriminator=DiscriminatorConfig(filters=2, hidden_units=8),
     ),
+    # A generator on the spectrum, smaller than the smallest published one, near the limit.
+    "spectral": Config(
+        generator=SpectralGeneratorConfig(),
+        training=SPECTRAL_TRAINING,
+    ),
+    # The same, trained on the whole range of SNRs that the sweeps of evaluate.py cover.
+    "spectral-range": Config(
+        data=DataConfig(snr_db=(-10.0, 10.0)),
+        generator=SpectralGeneratorConfig(),
+        training=SPECTRAL_TRAINING,
+        paths=PathsConfig(data="data/range"),
+    ),
 }
-
-
-def settings(config):
-    """Every setting of `config` as (key, value, dataclass field), in the order of this file."""
-    for section in fields(config):
-        if section.name != "preset":
-            values = getattr(config, section.name)
-            for item in fields(values):
-                yield f"{section.name}.{item.name}", getattr(values, item.name), item
 
 
 def resolve(preset=DEFAULT_PRESET, overrides=()):
@@ -164,7 +208,7 @@ def resolve(preset=DEFAULT_PRESET, overrides=()):
     Raises ConfigurationFault, naming the key, the value and the nearest valid name or range.
     """
     if preset not in PRESETS:
-        raise ConfigurationFault(f"unknown preset '{preset}'{_nearest(preset, PRESETS)}")
+        raise ConfigurationFault(f"unknown preset '{preset}'{nearest(preset, PRESETS)}")
     config = replace(PRESETS[preset], preset=preset)
     known = {key: item for key, _, item in settings(config)}
     for override in overrides:
@@ -172,9 +216,9 @@ def resolve(preset=DEFAULT_PRESET, overrides=()):
         if not equals:
             raise ConfigurationFault(f"'{override}' is no override; write section.key=value")
         if key not in known:
-            raise ConfigurationFault(f"unknown key '{key}' in '{override}'{_nearest(key, known)}")
+            raise ConfigurationFault(f"unknown key '{key}' in '{override}'{nearest(key, known)}")
         section, name = key.split(".")
-        value = _parse(key, text, known[key].type)
+        value = parse(key, text, known[key].type)
         config = replace(config, **{section: replace(getattr(config, section), **{name: value})})
     validate(config)
     return config
@@ -183,30 +227,36 @@ def resolve(preset=DEFAULT_PRESET, overrides=()):
 def validate(config):
     """Raise ConfigurationFault for the first setting that no run could use."""
     for key, value, item in settings(config):
-        _check_range(key, value, **{k: v for k, v in item.metadata.items() if k != "meaning"})
+        check_range(key, value, **{k: v for k, v in item.metadata.items() if k != "meaning"})
     data, evaluation = config.data, config.evaluation
     nyquist = data.sample_rate / 2
     if data.low_freq >= data.high_freq:
-        _refuse("data.low_freq", data.low_freq, f"below data.high_freq={data.high_freq:g}")
+        refuse("data.low_freq", data.low_freq, f"below data.high_freq={data.high_freq:g}")
     if data.high_freq > nyquist:
-        _refuse("data.high_freq", data.high_freq, f"at most the Nyquist frequency {nyquist:g} Hz")
+        refuse("data.high_freq", data.high_freq, f"at most the Nyquist frequency {nyquist:g} Hz")
     samples = data.sample_rate * data.duration
     step = 2**config.discriminator.depth
     if abs(samples - data.length) > 1e-6 or data.length % step or data.length < 2 * step:
         nearest = max(round(samples / step), 2) * step / data.sample_rate
-        _refuse(
+        refuse(
             "data.duration", data.duration,
             f"such that duration · sample_rate is a multiple of {step}, at least {2 * step}, for "
             f"the discriminator to halve it {config.discriminator.depth} times; nearest: "
             f"{nearest:.9g}",
         )
+    for key, value, _ in settings(config):
+        if key in ("generator.kernel_size", "generator.frame_kernel_size") and value % 2 == 0:
+            if config.generator.kind == "spectral":
+                refuse(key, value, f"odd, such as {value + 1}")
+        elif key == "generator.frame_length" and value % 4:
+            refuse(key, value, f"a multiple of 4, such as {value + -value % 4}")
     if data.length > 2**24:
-        _refuse("data.duration", data.duration, f"at most {2**24} samples in all")
+        refuse("data.duration", data.duration, f"at most {2**24} samples in all")
     if evaluation.lowpass_stopband >= nyquist:
-        _refuse("evaluation.lowpass_stopband", evaluation.lowpass_stopband,
+        refuse("evaluation.lowpass_stopband", evaluation.lowpass_stopband,
                 f"below the Nyquist frequency {nyquist:g} Hz")
     if evaluation.lowpass_passband >= evaluation.lowpass_stopband:
-        _refuse("evaluation.lowpass_passband", evaluation.lowpass_passband,
+        refuse("evaluation.lowpass_passband", evaluation.lowpass_passband,
                 f"below evaluation.lowpass_stopband={evaluation.lowpass_stopband:g}")
 
 
@@ -216,68 +266,15 @@ def from_dict(stored):
     Raises ConfigurationFault if a section or key is missing, unknown or impossible.
     """
     try:
-        sections = {
-            section.name: section.type(**stored[section.name])
-            for section in fields(Config)
-            if section.name != "preset"
-        }
+        kinds = {section.name: section.type for section in fields(Config)}
+        kinds["generator"] = GENERATORS[stored["generator"]["kind"]]
+        kinds.pop("preset")
+        sections = {name: kind(**stored[name]) for name, kind in kinds.items()}
         config = Config(preset=stored["preset"], **sections)
         validate(config)
     except (KeyError, TypeError) as error:
         raise ConfigurationFault(f"the stored configuration does not fit: {error}") from error
     return config
-
-
-def as_text(value):
-    """A value as it is written in an override."""
-    if isinstance(value, tuple):
-        return ",".join(map(as_text, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _parse(key, text, kind):
-    """The value of `text` as a field of type `kind` (bool, str, int, float, or number | pair)."""
-    if kind is bool:
-        if text.lower() not in ("true", "false"):
-            raise ConfigurationFault(f"{key}={text}: expected true or false")
-        return text.lower() == "true"
-    if kind is str:
-        return text
-    ranged = kind in (int | IntRange, float | Range)
-    number = int if kind in (int, int | IntRange) else float
-    try:
-        values = tuple(number(part) for part in text.split(",", 1 if ranged else 0))
-    except ValueError:
-        name = "a whole number" if number is int else "a number"
-        raise ConfigurationFault(
-            f"{key}={text}: expected {name}{' or a range low,high' if ranged else ''}"
-        ) from None
-    return values if len(values) == 2 else values[0]
-
-
-def _check_range(key, value, low, high, choices):
-    if choices is not None and value not in choices:
-        raise ConfigurationFault(f"{key}={value} is unknown{_nearest(str(value), choices)}")
-    if isinstance(value, str | bool):
-        return
-    bounds = value if isinstance(value, tuple) else (value,)
-    low = -math.inf if low is None else low
-    high = math.inf if high is None else high
-    if not all(math.isfinite(bound) and low <= bound <= high for bound in bounds):
-        end = f"from {low:,} to {high:,}" if high < math.inf else f"at least {low:,}, and finite"
-        _refuse(key, value, end)
-    if bounds[0] > bounds[-1]:
-        _refuse(key, value, "a range low,high with low below high")
-
-
-def _refuse(key, value, allowed):
-    raise ConfigurationFault(f"{key}={as_text(value)} is impossible; it must be {allowed}")
-
-
-def _nearest(name, names):
-    """A hint at the valid name closest to a misspelt one."""
-    close = difflib.get_close_matches(name, list(names), 1, cutoff=0.5)
-    return f"; did you mean '{close[0]}'?" if close else f"; choose from: {', '.join(names)}"
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from command_line import parse_arguments
 from faults import Fault, run
 from files import write_atomically
-from signals import snr_db
+from signals import draw_range, mix, snr_db
 
 KINDS = ("clean", "noise", "mixed")
 CURE = "run create_data.py with the same preset and overrides"
@@ -46,10 +46,15 @@ class SignalDataset(Dataset):
     """Pairs of clean and mixed signals of one split, in memory.
 
     An index gives (clean, mixed) of shape (1, length); a list of indices gives a whole batch of
-    shape (batch, 1, length) at once. `clean` and `mixed` hold all, (count, 1, length), float32.
+    shape (batch, 1, length) at once. `clean` and `mixed` hold all, (count, 1, length), float32,
+    on the device.
+
+    With `remix`, each clean signal is mixed anew at every access, as `set_epoch` draws it: with
+    the noise of another signal, shifted in a circle and turned over at random. That makes of the
+    stored noise, of whatever kind it is, nearly as many mixtures as a new draw would.
     """
 
-    def __init__(self, config, split):
+    def __init__(self, config, split, device="cpu", remix=False):
         """Load and check a split; raises Fault, naming the file and the cure."""
         manifest = check_manifest(config)
         folder, count = config.data_folder, manifest["counts"][split]
@@ -59,13 +64,38 @@ class SignalDataset(Dataset):
         )
         if checksum(clean, mixed) != manifest["checksums"][split]:
             raise Fault(f"{folder / split} was changed after create_data.py wrote it; {CURE}")
-        self.clean, self.mixed = (torch.from_numpy(x).unsqueeze(1) for x in (clean, mixed))
+        self.clean, self.mixed = (as_signals(x, device) for x in (clean, mixed))
+        self.remix, self.snr_db, self.seed = remix, config.data.snr_db, config.training.seed
+        if remix:
+            noise = read_signals(folder, split, "noise", count, config.data.length)
+            self.noise = as_signals(noise, device)
+            self.set_epoch(0)
 
     def __len__(self):
         return len(self.clean)
 
     def __getitem__(self, index):
-        return self.clean[index], self.mixed[index]
+        clean = self.clean[index]
+        if not self.remix:
+            return clean, self.mixed[index]
+        noise = self.noise[self.partner[index]].roll(self.shift, -1)
+        return clean, mix(clean, noise * self.sign[index], self.snr[index])
+
+    def set_epoch(self, epoch):
+        """Draw the partners, the shift, the signs and the SNRs from seed and epoch alone."""
+        if self.remix:
+            rng, device = np.random.default_rng([self.seed, epoch, 1]), self.clean.device
+            shape = (len(self), 1, 1)
+            self.partner = torch.from_numpy(rng.permutation(len(self))).to(device)
+            self.shift = int(rng.integers(self.clean.shape[-1]))
+            self.sign = torch.from_numpy(rng.choice(np.float32([-1, 1]), shape)).to(device)
+            snr = np.broadcast_to(draw_range(self.snr_db, shape, rng), shape)
+            self.snr = torch.from_numpy(snr.astype(np.float32)).to(device)
+
+
+def as_signals(array, device):
+    """An array (count, length) as a tensor (count, 1, length) on the device."""
+    return torch.from_numpy(array).unsqueeze(1).to(device)
 
 
 class ShuffledBatches(Sampler):
@@ -79,6 +109,7 @@ class ShuffledBatches(Sampler):
         self.count, self.batch_size, self.seed, self.epoch = count, batch_size, seed, 0
 
     def set_epoch(self, epoch):
+        """Choose the order of the epoch."""
         self.epoch = epoch
 
     def __len__(self):
@@ -89,12 +120,14 @@ class ShuffledBatches(Sampler):
         return iter(torch.from_numpy(order).split(self.batch_size))
 
 
-def loaders(config):
-    """The training loader (shuffled anew each epoch) and the validation loader (in order).
+def loaders(config, device="cpu"):
+    """The training loader (shuffled and remixed each epoch) and the validation loader (in order).
 
-    Both yield (clean, mixed), each (batch, 1, length), float32. Raises Fault for faulty data.
+    Both yield (clean, mixed), each (batch, 1, length), float32, on the device. Call `set_epoch` of
+    the training loader's sampler and data set before every epoch. Raises Fault for faulty data.
     """
-    train, validation = (SignalDataset(config, split) for split in ("train", "validation"))
+    train = SignalDataset(config, "train", device, config.training.remix)
+    validation = SignalDataset(config, "validation", device)
     size = config.training.batch_size
     shuffled = ShuffledBatches(len(train), size, config.training.seed)
     in_order = torch.arange(len(validation)).split(size)

@@ -1,31 +1,47 @@
-"""Measure the trained denoiser against the input and a lowpass filter.
+"""Measure trained denoisers against other estimators and the limit of all of them.
 
     python evaluate.py
     python evaluate.py --preset dan-small
+    python evaluate.py --presets dan dan-published dan-small spectral      # in one table
 
-On the validation signals, and on fresh test signals that no decision of the training saw. Prints
-a table, writes checkpoints/<preset>/evaluation.json and figures to images/<preset>/.
+On the validation signals, and on fresh test signals that no decision of a training saw. Prints a
+table, writes evaluation.json to checkpoints/<preset>/ and figures to images/<preset>/; with
+--presets, comparison.json to checkpoints/, and figures to images/comparison/, sweeps over the
+input SNR, the spacing and the number of sines among them.
 """
 
 import json
+import sys
+
+import numpy as np
 
 import plots
+from baselines import (
+    cramer_rao_bound_db,
+    lowpass,
+    pywt,
+    sinusoid_oracle,
+    wavelet_shrinkage,
+    wiener,
+)
 from checkpoints import read_checkpoint
 from command_line import parse_arguments
+from config import resolve
 from dataset import SignalDataset
-from faults import ConfigurationFault, run
+from faults import ConfigurationFault, Fault, run
 from files import write_atomically
 from models import count_parameters, denoise, load_generator
 from signals import (
     band_noise_reduction,
     draw,
-    lowpass,
     mean_absolute_error,
     residual_spectrum_db,
     si_sdr,
     snr_db,
     summary,
+    total_snr_db,
 )
+from sweeps import sweep_number, sweep_snr, sweep_spacing
 
 # Column titles; for each, which of a metric's values is the worst.
 METRICS = {
@@ -39,52 +55,124 @@ METRICS = {
 
 
 def main():
-    config, _ = parse_arguments(__doc__)
-    path = config.checkpoint_folder / "best.pt"
-    generator, trained = load_generator(path)
-    check_sample_rate(config, trained, path)
-    validation = SignalDataset(config, "validation")
+    config, options = parse_arguments(
+        __doc__,
+        lambda parser: parser.add_argument(
+            "--presets", nargs="+", metavar="NAME",
+            help="compare these trained presets; those that are not trained are left out",
+        ),
+    )
+    presets = options.presets or [config.preset]
+    denoisers, results = load_denoisers(config, presets, skip_missing=bool(options.presets))
+    if options.presets:
+        json_path = config.checkpoint_folder.parent / "comparison.json"
+        image_folder = config.image_folder.parent / "comparison"
+    else:
+        json_path = config.checkpoint_folder / "evaluation.json"
+        image_folder = config.image_folder
+    train, validation = (SignalDataset(config, split) for split in ("train", "validation"))
+    estimators = all_estimators(config, train.clean[:, 0].numpy(), denoisers)
     clean, _, mixed = draw(config.data, "test", config.evaluation.num_test)
     signals = {
         "validation": (validation.clean[:, 0].numpy(), validation.mixed[:, 0].numpy()),
         "test": (clean, mixed),
     }
-    last = read_checkpoint(config.checkpoint_folder / "last.pt")
-    results = {
-        "preset": config.preset,
-        "parameters": count_parameters(generator),
-        "epochs": last["epoch"],
-        "training_seconds": last["seconds"],
-        "signals": {},
-    }
     for split, (clean, mixed) in signals.items():
-        estimates = {
-            "input": mixed,
-            "lowpass": lowpass(mixed, config.data.sample_rate, config.evaluation),
-            "denoiser": denoise(generator, mixed),
-        }
-        values = {
-            method: measure(clean, mixed, estimate, config.data)
-            for method, estimate in estimates.items()
-        }
-        results["signals"][split] = {"count": len(clean), "methods": summarise(values)}
-        print_table(f"{len(clean)} {split} signals", results["signals"][split]["methods"])
+        estimates, values, results["signals"][split] = evaluate(clean, mixed, estimators, config)
+        print_table(split, results["signals"][split])
     # The figures show the last split, the test signals.
-    draw_figures(config, clean, estimates, values)
-    path = config.checkpoint_folder / "evaluation.json"
-    with write_atomically(path) as file:
+    draw_figures(image_folder, config.data, clean, estimates, values)
+    if options.presets:
+        checkpoints = {n: read_checkpoint(folder_of(config, n) / "last.pt") for n in denoisers}
+        plots.save(plots.training_curves(checkpoints), image_folder / "training_curves.png")
+        plots.save(plots.comparison(results["signals"]["test"]), image_folder / "comparison.png")
+        results["sweeps"] = draw_sweeps(image_folder, config, estimators)
+    with write_atomically(json_path) as file:
         file.write(json.dumps(results, indent=1).encode())
-    print(f"preset {config.preset}: {results['parameters']:,} parameters, {last['epoch']} epochs, "
-          f"{last['seconds']:.0f} s of training\nwrote {path} and {config.image_folder}")
+    for name, facts in results["denoisers"].items():
+        print(f"{name}: {facts['parameters']:,} parameters, {facts['epochs']} epochs, "
+              f"{facts['training_seconds']:.0f} s of training")
+    print(f"wrote {json_path} and {image_folder}")
 
 
-def check_sample_rate(config, trained, path):
-    """Raise ConfigurationFault where the denoiser was trained at another sampling rate."""
-    if trained.data.sample_rate != config.data.sample_rate:
-        raise ConfigurationFault(
-            f"{path} was trained with data.sample_rate={trained.data.sample_rate}, this run has "
-            f"{config.data.sample_rate}; evaluate at the rate of the training"
-        )
+def load_denoisers(config, presets, skip_missing):
+    """({preset: generator}, results to be): the trained presets and what there is to say of them.
+
+    Raises Fault for a preset that is not trained, or, with `skip_missing`, if none is.
+    """
+    denoisers, results = {}, {"preset": config.preset, "denoisers": {}, "signals": {}}
+    for name in presets:
+        path = folder_of(config, name) / "best.pt"
+        if skip_missing and not path.exists():
+            print(f"left out {name}, which is not trained: {path} is missing", file=sys.stderr)
+            continue
+        generator, trained = load_generator(path)
+        if trained.data.sample_rate != config.data.sample_rate:
+            raise ConfigurationFault(
+                f"{path} was trained with data.sample_rate={trained.data.sample_rate}, this run "
+                f"has {config.data.sample_rate}; evaluate at the rate of the training"
+            )
+        last = read_checkpoint(path.with_name("last.pt"))
+        denoisers[name] = generator
+        results["denoisers"][name] = {
+            "parameters": count_parameters(generator),
+            "epochs": last["epoch"],
+            "training_seconds": last["seconds"],
+        }
+    if not denoisers:
+        raise Fault(f"none of {', '.join(presets)} is trained; run train_gan.py --preset NAME")
+    return denoisers, results
+
+
+def folder_of(config, preset):
+    """The checkpoint folder of another preset under this run's paths."""
+    return config.checkpoint_folder.parent / resolve(preset).preset
+
+
+def all_estimators(config, examples, denoisers):
+    """{method: function(mixed, snr_db, num_components) that estimates the clean signals}.
+
+    examples: the clean training signals, for the Wiener filter. The oracle takes part where the
+    signals follow its model: a known number of sines of equal amplitude and zero phase.
+    """
+    data = config.data
+    estimators = {
+        "input": lambda mixed, snr, number: mixed,
+        "lowpass": lambda mixed, snr, number: lowpass(mixed, data.sample_rate, config.evaluation),
+        "Wiener": lambda mixed, snr, number: wiener(mixed, examples, snr),
+    }
+    if pywt:
+        estimators["wavelet"] = lambda mixed, snr, number: wavelet_shrinkage(mixed)
+    for name, generator in denoisers.items():
+        estimators[name] = lambda mixed, snr, number, g=generator: denoise(g, mixed)
+    if isinstance(data.num_components, int) and count_unknowns(data) == data.num_components:
+        estimators["oracle"] = lambda mixed, snr, number: sinusoid_oracle(mixed, number, data)
+    return estimators
+
+
+def count_unknowns(data):
+    """Free parameters of a clean signal: frequencies, and amplitudes and phases that vary."""
+    return np.mean(data.num_components) * (1 + (data.amplitude_spread > 0) + data.random_phase)
+
+
+def evaluate(clean, mixed, estimators, config):
+    """Every estimator on the signals (count, length).
+
+    Returns {method: estimate}, {method: {metric: array of one value a signal}}, and the summary
+    that is printed and stored.
+    """
+    snr, number = np.mean(config.data.snr_db), config.data.num_components
+    bound = float(cramer_rao_bound_db(snr, config.data.length, count_unknowns(config.data)))
+    estimates = {name: estimator(mixed, snr, number) for name, estimator in estimators.items()}
+    values, methods = {}, {}
+    for method, estimate in estimates.items():
+        values[method] = measure(clean, mixed, estimate, config.data)
+        methods[method] = {
+            name: summary(array, METRICS[name][1]) for name, array in values[method].items()
+        }
+        methods[method]["total_snr_db"] = total_snr_db(clean, estimate)
+        methods[method]["distance_to_bound_db"] = bound - methods[method]["total_snr_db"]
+    return estimates, values, {"count": len(clean), "bound_db": bound, "methods": methods}
 
 
 def measure(clean, mixed, estimate, data):
@@ -100,29 +188,26 @@ def measure(clean, mixed, estimate, data):
     }
 
 
-def summarise(values):
-    """Mean, confidence interval, median and worst of every method's metrics."""
-    return {
-        method: {name: summary(array, METRICS[name][1]) for name, array in metrics.items()}
-        for method, metrics in values.items()
-    }
-
-
-def print_table(title, methods):
+def print_table(split, result):
     """Three lines a method: mean ± 95 % confidence interval, median, worst."""
-    print(f"\n{title}\n{'':<18}" + "".join(f"{heading:>18}" for heading, _ in METRICS.values()))
-    for method, metrics in methods.items():
+    headings = [*(heading for heading, _ in METRICS.values()), "total SNR", "to the bound"]
+    print(f"\n{result['count']} {split} signals; Cramér–Rao bound on the total SNR: "
+          f"{result['bound_db']:.2f} dB\n{'':<20}" + "".join(f"{h:>17}" for h in headings))
+    for method, metrics in result["methods"].items():
         rows = {
             f"{method} mean": lambda m: f"{m['mean']:.3f} ± {m['confidence_95']:.3f}",
             "  median": lambda m: f"{m['median']:.3f}",
             "  worst": lambda m: f"{m['worst']:.3f}",
         }
         for label, text in rows.items():
-            print(f"{label:<18}" + "".join(f"{text(metrics[name]):>18}" for name in METRICS))
+            cells = [text(metrics[name]) for name in METRICS]
+            if label.endswith("mean"):
+                cells += [f"{metrics[k]:.2f}" for k in ("total_snr_db", "distance_to_bound_db")]
+            print(f"{label:<20}" + "".join(f"{cell:>17}" for cell in cells))
     print()
 
 
-def draw_figures(config, clean, estimates, values):
+def draw_figures(folder, data, clean, estimates, values):
     """The distribution of the SNR improvement and the mean residual spectrum of each method."""
     signals = f"{len(clean)} test signals"
     improvements = {
@@ -131,10 +216,25 @@ def draw_figures(config, clean, estimates, values):
         if method != "input"
     }
     plots.save(plots.improvement_distribution(improvements, signals),
-               config.image_folder / "snr_improvement.png")
+               folder / "snr_improvement.png")
     spectra = {m: residual_spectrum_db(clean, estimate) for m, estimate in estimates.items()}
-    plots.save(plots.residual_spectra(spectra, config.data, signals),
-               config.image_folder / "residual_spectrum.png")
+    plots.save(plots.residual_spectra(spectra, data, signals), folder / "residual_spectrum.png")
+
+
+def draw_sweeps(folder, config, estimators):
+    """Three sweeps with a figure each; returns {sweep: {"values", "total_snr_db"}}."""
+    sweeps = {
+        "snr": (sweep_snr, "input SNR in dB"),
+        "spacing": (sweep_spacing, "distance of two neighbouring sines in Hz"),
+        "number": (sweep_number, "number of sines"),
+    }
+    results = {}
+    for name, (sweep, label) in sweeps.items():
+        values, snr = sweep(estimators, config.data, config.evaluation.num_sweep)
+        results[name] = {"values": values, "total_snr_db": snr}
+        figure = plots.sweep(values, snr, label, f"{config.evaluation.num_sweep} signals a point")
+        plots.save(figure, folder / f"sweep_{name}.png")
+    return results
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The generator, which is the denoiser, and the discriminator; building and loading them.
+"""The generators, which are the denoisers, and the discriminator; building and loading them.
 
     from models import load_generator
     generator, config = load_generator("checkpoints/dan/best.pt")
@@ -9,12 +9,16 @@ connections. Initial weights: DCGAN's habit of small normal weights (Radford, Me
 2015), scaled per layer as in LeCun et al., "Efficient BackProp" (1998).
 """
 
+import math
+from functools import partial
+
 import torch
 from torch import nn
 from torch.nn import functional
 
 from checkpoints import read_checkpoint
 from config import from_dict
+from convolutions import LongConv1d, LongConvTranspose1d
 from faults import Fault
 
 
@@ -25,32 +29,93 @@ class Generator(nn.Module):
     is padded with zeros to a multiple of 2^depth, and the output cut back.
     """
 
-    def __init__(self, encoder_filters, decoder_filters, depth, kernel_size, negative_slope):
+    def __init__(self, encoder_filters, decoder_filters, depth, kernel_size, negative_slope,
+                 fourier):
         super().__init__()
-        # For stride 2 these paddings halve an even length, and double any length, exactly.
-        halving = {"kernel_size": kernel_size, "stride": 2, "padding": (kernel_size - 1) // 2}
-        doubling = halving | {"output_padding": kernel_size % 2}
         layers, channels = [], 1
         for _ in range(depth):
-            layers.append(nn.Conv1d(channels, encoder_filters, **halving))
+            layers.append(LongConv1d(channels, encoder_filters, kernel_size, 2, fourier))
             layers += [nn.BatchNorm1d(encoder_filters), nn.LeakyReLU(negative_slope)]
             channels = encoder_filters
         for _ in range(depth):
-            layers.append(nn.ConvTranspose1d(channels, decoder_filters, **doubling))
+            layers.append(LongConvTranspose1d(channels, decoder_filters, kernel_size, fourier))
             layers += [nn.BatchNorm1d(decoder_filters), nn.LeakyReLU(negative_slope)]
             channels = decoder_filters
         self.layers = nn.Sequential(*layers)
-        self.head = nn.Conv1d(channels, 1, kernel_size)
+        self.head = LongConv1d(channels, 1, kernel_size, 1, fourier)
         self.multiple = 2**depth
-        # An even kernel needs one more sample of padding on one side to keep the length.
-        self.head_padding = ((kernel_size - 1) // 2, kernel_size // 2)
         initialise(self)
 
     def forward(self, mixed):
         length = mixed.shape[-1]
         padded = functional.pad(mixed, (0, -length % self.multiple))
-        decoded = self.layers(padded)
-        return self.head(functional.pad(decoded, self.head_padding))[..., :length]
+        return self.head(self.layers(padded))[..., :length]
+
+
+class SpectralGenerator(nn.Module):
+    """Residual convolutions on the spectrum: mixed (batch, 1, length) to denoised, the same shape.
+
+    A zero-padded Fourier transform turns a signal into one frame, or with `frame_length` into
+    overlapping short-time frames; convolutions along frequency and over frames, with the bin's
+    frequency as a third channel beside real and imaginary part, give the denoised spectrum; the
+    inverse transform gives the signal. In the spectrum a sine is a peak of known shape wherever it
+    lies, so one kernel finds them all. Any length in, the same length out.
+
+    Blocks of BatchNorm → SiLU → convolution, added to their input: He, Zhang, Ren, Sun, "Identity
+    Mappings in Deep Residual Networks" (2016).
+    """
+
+    def __init__(self, channels, blocks, kernel_size, frame_length, frame_kernel_size,
+                 zero_padding):
+        super().__init__()
+        self.frame_length, self.zero_padding = frame_length, zero_padding
+        kernel = (frame_kernel_size, kernel_size)
+        convolution = partial(nn.Conv2d, kernel_size=kernel, padding="same")
+        self.first = convolution(3, channels)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.BatchNorm2d(channels), nn.SiLU(), convolution(channels, channels))
+            for _ in range(blocks)
+        )
+        self.last = nn.Sequential(nn.SiLU(), convolution(channels, 2))
+        initialise(self)
+
+    def forward(self, mixed):
+        length = mixed.shape[-1]
+        # Transforms stay in float32, whatever the precision of the convolutions.
+        with torch.autocast(mixed.device.type, enabled=False):
+            spectrum = self.transform(mixed.float().squeeze(1))
+        frequency = torch.linspace(-1, 1, spectrum.shape[-1], device=mixed.device)
+        features = torch.stack(
+            [spectrum.real, spectrum.imag, frequency.expand(spectrum.shape)], dim=1
+        )
+        hidden = self.first(features)
+        for block in self.blocks:
+            hidden = hidden + block(hidden)
+        real, imaginary = self.last(hidden).float().unbind(1)
+        with torch.autocast(mixed.device.type, enabled=False):
+            return self.inverse(torch.complex(real, imaginary), length).unsqueeze(1)
+
+    def transform(self, signals):
+        """(batch, length) to complex (batch, frames, bins), white noise of power 1 staying so."""
+        if not self.frame_length:
+            size = self.zero_padding * signals.shape[-1]
+            return torch.fft.rfft(signals, size).unsqueeze(1) / signals.shape[-1] ** 0.5
+        spectrum = torch.stft(signals, **self.frames(signals), pad_mode="constant",
+                              return_complex=True)
+        return spectrum.transpose(1, 2) / self.frame_length**0.5
+
+    def inverse(self, spectrum, length):
+        """Complex (batch, frames, bins) to (batch, length), undoing `transform`."""
+        if not self.frame_length:
+            size = self.zero_padding * length
+            return torch.fft.irfft(spectrum.squeeze(1) * length**0.5, size)[..., :length]
+        spectrum = spectrum.transpose(1, 2) * self.frame_length**0.5
+        return torch.istft(spectrum, **self.frames(spectrum), length=length)
+
+    def frames(self, tensor):
+        window = torch.hann_window(self.frame_length, device=tensor.device)
+        return {"n_fft": self.zero_padding * self.frame_length, "win_length": self.frame_length,
+                "hop_length": self.frame_length // 4, "window": window}
 
 
 class Discriminator(nn.Module):
@@ -59,12 +124,12 @@ class Discriminator(nn.Module):
     The linear layers fix the length; it is a multiple of 2^depth.
     """
 
-    def __init__(self, filters, depth, kernel_size, hidden_units, negative_slope, length):
+    def __init__(self, filters, depth, kernel_size, hidden_units, negative_slope, fourier,
+                 length):
         super().__init__()
-        halving = {"kernel_size": kernel_size, "stride": 2, "padding": (kernel_size - 1) // 2}
         layers, channels = [], 1
         for _ in range(depth):
-            layers.append(nn.Conv1d(channels, filters, **halving))
+            layers.append(LongConv1d(channels, filters, kernel_size, 2, fourier))
             layers += [nn.BatchNorm1d(filters), nn.LeakyReLU(negative_slope)]
             channels = filters
         self.features = nn.Sequential(*layers, nn.Flatten())
@@ -82,8 +147,8 @@ class Discriminator(nn.Module):
 def initialise(network):
     """Zero biases; normal weights with variance 1/(in_channels · kernel), linear ones 0.01²."""
     for module in network.modules():
-        if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
-            deviation = (module.in_channels * module.kernel_size[0]) ** -0.5
+        if isinstance(module, nn.Conv1d | nn.ConvTranspose1d | nn.Conv2d):
+            deviation = (module.in_channels * math.prod(module.kernel_size)) ** -0.5
         elif isinstance(module, nn.Linear):
             deviation = 0.01
         else:
@@ -94,7 +159,9 @@ def initialise(network):
 
 def build_generator(config):
     """A generator with new weights, as the configuration describes it."""
-    return Generator(**vars(config.generator))
+    settings = dict(vars(config.generator))
+    kinds = {"waveform": Generator, "spectral": SpectralGenerator}
+    return kinds[settings.pop("kind")](**settings)
 
 
 def build_discriminator(config):

@@ -11,7 +11,10 @@ from files import write_atomically
 # Colour-blind safe (Okabe and Ito), told apart in grey print too.
 COLOURS = {
     "clean": "#000000", "noise": "#CC79A7", "mixed": "#888888", "input": "#888888",
-    "lowpass": "#D55E00", "denoised": "#0072B2", "denoiser": "#0072B2",
+    "lowpass": "#D55E00", "denoised": "#0072B2",
+    "Wiener": "#E69F00", "wavelet": "#B8860B", "oracle": "#000000", "Cramér–Rao bound": "#000000",
+    "spectral": "#CC79A7", "spectral-range": "#882255", "audio": "#CC79A7",
+    "dan": "#0072B2", "dan-published": "#56B4E9", "dan-small": "#009E73",
 }
 DPI = 110
 
@@ -159,4 +162,73 @@ def residual_spectra(spectra, data, signals):
     axis.set_ylim(bottom=max(axis.get_ylim()[0], -60))
     axis.grid(alpha=0.3)
     axis.legend()
+    return figure
+
+
+def training_curves(checkpoints):
+    """Validation SNR over epochs and over training time, a curve a preset.
+
+    checkpoints: {preset: checkpoint with `history` and `seconds`}. The time of an epoch is taken
+    as its share of the whole.
+    """
+    figure, axes = pyplot.subplots(1, 2, figsize=(12, 4.5), sharey=True, layout="constrained")
+    for preset, checkpoint in checkpoints.items():
+        epochs = np.array([row["epoch"] for row in checkpoint["history"]])
+        snr = [row["validation_snr_db"] for row in checkpoint["history"]]
+        for axis, x in zip(axes, (epochs, epochs / epochs[-1] * checkpoint["seconds"]),
+                           strict=True):
+            axis.plot(x, snr, color=COLOURS[preset], linewidth=1.4, label=preset)
+            axis.grid(alpha=0.3)
+    axes[0].set(xlabel="epoch", ylabel="validation SNR in dB")
+    axes[1].set(xlabel="training time in s", xscale="log")
+    axes[0].legend()
+    figure.suptitle("Training: output SNR on the validation signals")
+    return figure
+
+
+def comparison(result):
+    """Output SNR of every method, total energies and mean of decibels, against the bound.
+
+    result: {"count", "bound_db", "methods": {method: {"total_snr_db", "snr_db": {"mean"}}}}.
+    """
+    methods, bound = result["methods"], result["bound_db"]
+    figure, axis = pyplot.subplots(figsize=(9, 0.5 * len(methods) + 1.8), layout="constrained")
+    ranked = sorted(methods, key=lambda method: methods[method]["total_snr_db"])
+    totals = [methods[method]["total_snr_db"] for method in ranked]
+    means = [methods[method]["snr_db"]["mean"] for method in ranked]
+    bars = axis.barh(ranked, totals, color=[COLOURS[method] for method in ranked], height=0.6)
+    axis.bar_label(bars, [f"{total:.1f}" for total in totals], padding=12)
+    axis.plot(means, ranked, "|", color="black", markersize=14, label="mean of the signals' dB")
+    axis.axvline(bound, color="black", linestyle="--", linewidth=1,
+                 label=f"Cramér–Rao bound on total energies, {bound:.1f} dB")
+    axis.axvline(0, color="black", linewidth=0.8)
+    axis.set(title=f"Output SNR on {result['count']} test signals",
+             xlabel="SNR in dB (bar: total energies)")
+    axis.set_xlim(right=max(bound, *means) + 3)
+    axis.grid(alpha=0.3, axis="x")
+    axis.legend(loc="lower right")
+    return figure
+
+
+def sweep(values, results, label, signals):
+    """Output SNR of every method over one property of the signals.
+
+    results: {method: list of the ratio of total energies in dB at each of `values`}.
+    """
+    figure, axis = pyplot.subplots(figsize=(9, 5.5), layout="constrained")
+    for method, snr in results.items():
+        reference = method in ("input", "oracle", "Cramér–Rao bound")
+        axis.plot(values, snr, {"oracle": ":", "Cramér–Rao bound": "--"}.get(method, "-"),
+                  marker=None if reference else "o", markersize=4, linewidth=1.5,
+                  color=COLOURS[method], label=method)
+    if values[0] > 0 and values[-1] / values[0] > 20:
+        axis.set_xscale("log")
+        axis.set_xticks(values, [f"{value:g}" for value in values], minor=False)
+        axis.minorticks_off()
+    else:
+        axis.set_xticks(values)
+    axis.set(title=f"Output SNR over the {label} ({signals})", xlabel=label,
+             ylabel="output SNR in dB, ratio of total energies")
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8, ncols=2)
     return figure

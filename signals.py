@@ -1,11 +1,11 @@
-"""The signal mathematics: synthesis, mixing, the lowpass filter and the measures of quality.
+"""The signal mathematics: synthesis, mixing and the measures of quality.
 
 Signals are arrays of shape (..., length); functions of clean, noise and mixed work on numpy
 arrays and on torch tensors alike where their docstring says so.
 """
 
 import numpy as np
-from scipy import signal, stats
+from scipy import stats
 
 SPLITS = ("train", "validation", "test")
 
@@ -37,9 +37,14 @@ def draw_clean(data, count, rng):
     amplitude = 1 + data.amplitude_spread * rng.uniform(-1, 1, shape)
     phase = rng.uniform(0, 2 * np.pi, shape) * data.random_phase
     amplitude = np.where(np.arange(components[1]) < present, amplitude / present, 0)
+    return sum_of_sines(frequency, amplitude, phase, data)
+
+
+def sum_of_sines(frequency, amplitude, phase, data):
+    """Σₖ aₖ·sin(2πfₖt + φₖ) for frequencies in Hz, each argument (count, sines)."""
     time = np.arange(data.length) / data.sample_rate
-    clean = np.zeros((count, data.length))
-    for a, f, p in zip(amplitude.T, frequency.T, phase.T, strict=True):
+    clean = np.zeros((len(frequency), data.length))
+    for f, a, p in zip(frequency.T, amplitude.T, phase.T, strict=True):
         clean += a[:, None] * np.sin(2 * np.pi * f[:, None] * time + p[:, None])
     return clean
 
@@ -60,27 +65,17 @@ def mix(clean, noise, snr_db):
     return clean + gain * noise
 
 
-def lowpass(signals, sample_rate, evaluation):
-    """Zero-phase Butterworth lowpass along the last axis, of the same shape.
-
-    evaluation: an EvaluationConfig with the edges in Hz and the ripple and attenuation in dB,
-    as in scipy.signal.buttord. Running forwards and backwards doubles both in dB.
-    """
-    order, natural = signal.buttord(
-        evaluation.lowpass_passband, evaluation.lowpass_stopband,
-        evaluation.lowpass_ripple_db, evaluation.lowpass_attenuation_db, fs=sample_rate,
-    )
-    sections = signal.butter(order, natural, output="sos", fs=sample_rate)
-    padding = min(3 * (2 * len(sections) + 1), np.shape(signals)[-1] - 1)
-    return signal.sosfiltfilt(sections, signals, padlen=padding).astype(np.float32)
-
-
 def snr_db(clean, estimate):
     """Signal-to-noise ratio of each signal in dB, shape (...,); numpy or torch.
 
     10·log10(‖clean‖² / ‖estimate − clean‖²).
     """
     return _decibels((clean**2).sum(-1), ((estimate - clean) ** 2).sum(-1))
+
+
+def total_snr_db(clean, estimate):
+    """The ratio of total energies over all signals in dB, one number."""
+    return float(_decibels((clean**2).sum(), ((estimate - clean) ** 2).sum()))
 
 
 def si_sdr(clean, estimate):

@@ -12,23 +12,21 @@ import csv
 import io
 import os
 import time
-from collections import defaultdict
-from dataclasses import asdict, dataclass
 
 import torch
-from torch import nn
 from tqdm import tqdm
 
 import plots
+from baselines import lowpass
 from checkpoints import read_checkpoint, write_checkpoint
 from command_line import parse_arguments
-from config import from_dict, settings
+from config import from_dict
 from dataset import loaders
 from faults import ConfigurationFault, run
 from files import write_atomically
-from losses import adversarial_loss, discriminator_loss, reconstruction_loss
-from models import build_discriminator, build_generator, count_parameters, denoise, load_generator
-from signals import lowpass, snr_db
+from game import new_game, probed_precision, train_epoch, validate
+from models import count_parameters, denoise, load_generator
+from settings import settings
 
 NUM_PLOTTED = 8
 # What may differ between a training and its continuation.
@@ -45,15 +43,19 @@ def main():
     )
     make_deterministic()
     device = choose_device(config.training.device)
-    train_loader, validation_loader = loaders(config)
-    game = new_game(config, device)
+    train_loader, validation_loader = loaders(config, device)
     if options.resume:
+        game = new_game(config, device)
         game.restore(resumable_checkpoint(config, device))
+    else:
+        game = new_game(config, device)
+        game.precision = probed_precision(game, train_loader.dataset, config.training)
     print(f"preset {config.preset} on {device}: generator "
           f"{count_parameters(game.generator):,} parameters, discriminator "
-          f"{count_parameters(game.discriminator):,}")
+          f"{count_parameters(game.discriminator):,}\n"
+          f"precision {game.precision[0]}: {game.precision[1]}")
     try:
-        train(game, train_loader, validation_loader, config, device)
+        train(game, train_loader, validation_loader, config)
     except KeyboardInterrupt:
         saved = f"epoch {game.epoch} is saved; go on with --resume" if game.epoch else "too early"
         raise KeyboardInterrupt(f"stopped by Ctrl-C; {saved}") from None
@@ -64,50 +66,7 @@ def main():
           f"{config.image_folder}")
 
 
-@dataclass
-class Game:
-    """Both networks, their optimisers and how far their training has come."""
-
-    generator: nn.Module
-    discriminator: nn.Module
-    generator_optimizer: torch.optim.Optimizer
-    discriminator_optimizer: torch.optim.Optimizer
-    history: list
-    seconds: float = 0.0
-
-    PARTS = ("generator", "discriminator", "generator_optimizer", "discriminator_optimizer")
-
-    @property
-    def epoch(self):
-        """The last finished epoch, from 1; 0 before the first."""
-        return self.history[-1]["epoch"] if self.history else 0
-
-    def checkpoint(self, config):
-        states = {part: getattr(self, part).state_dict() for part in self.PARTS}
-        return {"config": asdict(config), "epoch": self.epoch, "history": self.history,
-                "seconds": self.seconds, **states}
-
-    def restore(self, checkpoint):
-        for part in self.PARTS:
-            getattr(self, part).load_state_dict(checkpoint[part])
-        self.history, self.seconds = checkpoint["history"], checkpoint["seconds"]
-
-
-def new_game(config, device):
-    """Networks with new weights, drawn from `training.seed`, and their optimisers."""
-    torch.manual_seed(config.training.seed)
-    generator = build_generator(config).to(device)
-    discriminator = build_discriminator(config).to(device)
-    return Game(
-        generator,
-        discriminator,
-        torch.optim.Adam(generator.parameters(), config.training.generator_lr),
-        torch.optim.Adam(discriminator.parameters(), config.training.discriminator_lr),
-        history=[],
-    )
-
-
-def train(game, train_loader, validation_loader, config, device):
+def train(game, train_loader, validation_loader, config):
     """Play epochs until `max_epochs` or until patience ends, saving after each."""
     training, folder = config.training, config.checkpoint_folder
     begin = game.epoch + 1
@@ -119,115 +78,19 @@ def train(game, train_loader, validation_loader, config, device):
             break
         started = time.perf_counter()
         adversarial = epoch > training.pretrain_epochs
-        set_learning_rates(game, training, epoch)
         train_loader.sampler.set_epoch(epoch)
-        trained = train_epoch(game, train_loader, training, device, adversarial)
-        validated = validate(game, validation_loader, training, device, adversarial)
+        train_loader.dataset.set_epoch(epoch)
+        trained = train_epoch(game, train_loader, training, epoch)
+        validated = validate(game, validation_loader, training, adversarial)
         game.history.append({
             "epoch": epoch,
             "phase": "adversarial" if adversarial else "pretraining",
-            "generator_lr": game.generator_optimizer.param_groups[0]["lr"],
             **{f"train_{name}": value for name, value in trained.items()},
             **{f"validation_{name}": value for name, value in validated.items()},
         })
         game.seconds += time.perf_counter() - started
         save(game, config, folder)
         bar.set_postfix_str(progress(game.history[-1]))
-
-
-def train_epoch(game, loader, training, device, adversarial):
-    """One pass over the training pairs; returns the mean of every loss and rate."""
-    totals = defaultdict(float)
-    game.generator.train()
-    for clean, mixed in loader:
-        clean, mixed = clean.to(device), mixed.to(device)
-        denoised = game.generator(mixed)
-        measured = {}
-        if adversarial:
-            measured |= discriminator_step(game, clean, denoised.detach(), training)
-        measured |= generator_step(game, clean, denoised, training, adversarial)
-        add(totals, measured, len(clean))
-    return means(totals, len(loader.dataset))
-
-
-def discriminator_step(game, clean, denoised, training):
-    """Teach the discriminator; `denoised` is detached, so the generator gets no gradient."""
-    game.discriminator.train()
-    # Both kinds in one batch, so that batch normalisation cannot tell them apart by the batch.
-    logits = game.discriminator(torch.cat([clean, denoised]))
-    clean_logits, denoised_logits = logits.split(len(clean))
-    loss = training.discriminator_weight * discriminator_loss(clean_logits, denoised_logits)
-    game.discriminator_optimizer.zero_grad()
-    loss.backward()
-    game.discriminator_optimizer.step()
-    return {"discriminator_loss": loss, **accuracies(clean_logits, denoised_logits)}
-
-
-def generator_step(game, clean, denoised, training, adversarial):
-    """Teach the generator; the discriminator only judges: evaluation mode, no gradients."""
-    loss, measured = generator_losses(game, clean, denoised, training, adversarial)
-    game.generator_optimizer.zero_grad()
-    loss.backward()
-    game.generator_optimizer.step()
-    return measured
-
-
-def generator_losses(game, clean, denoised, training, adversarial):
-    """The generator's weighted loss, and its parts by name."""
-    reconstruction = reconstruction_loss(denoised, clean)
-    loss, measured = training.reconstruction_weight * reconstruction, {}
-    if adversarial:
-        game.discriminator.eval().requires_grad_(False)
-        logits = game.discriminator(denoised)
-        game.discriminator.requires_grad_(True)
-        fooling = adversarial_loss(logits)
-        loss = loss + training.adversarial_weight * fooling
-        measured = {"adversarial_loss": fooling, "passed_as_clean": (logits > 0).float().mean()}
-    return loss, {"reconstruction_loss": reconstruction, "generator_loss": loss, **measured}
-
-
-@torch.inference_mode()
-def validate(game, loader, training, device, adversarial):
-    """Losses, rates and the mean SNR in dB on the validation pairs, in evaluation mode."""
-    totals = defaultdict(float)
-    game.generator.eval()
-    game.discriminator.eval()
-    for clean, mixed in loader:
-        clean, mixed = clean.to(device), mixed.to(device)
-        denoised = game.generator(mixed)
-        _, measured = generator_losses(game, clean, denoised, training, adversarial)
-        measured["snr_db"] = snr_db(clean, denoised).mean()
-        if adversarial:
-            logits = game.discriminator(clean), game.discriminator(denoised)
-            loss = training.discriminator_weight * discriminator_loss(*logits)
-            measured |= {"discriminator_loss": loss, **accuracies(*logits)}
-        add(totals, measured, len(clean))
-    return means(totals, len(loader.dataset))
-
-
-def accuracies(clean_logits, denoised_logits):
-    """Shares of clean and of denoised signals that the discriminator recognises."""
-    return {
-        "accuracy_clean": (clean_logits > 0).float().mean(),
-        "accuracy_denoised": (denoised_logits <= 0).float().mean(),
-    }
-
-
-def add(totals, measured, weight):
-    """Add a batch's means, weighted by its size; tensors stay on the device, unread."""
-    for name, value in measured.items():
-        totals[name] += weight * value.detach()
-
-
-def means(totals, count):
-    return {name: (total / count).item() for name, total in totals.items()}
-
-
-def set_learning_rates(game, training, epoch):
-    """Halve both learning rates every `lr_halving_epochs`; a function of the epoch alone."""
-    factor = 0.5 ** ((epoch - 1) // training.lr_halving_epochs)
-    game.generator_optimizer.param_groups[0]["lr"] = factor * training.generator_lr
-    game.discriminator_optimizer.param_groups[0]["lr"] = factor * training.discriminator_lr
 
 
 def best_epoch(history):

@@ -1,12 +1,13 @@
 """Speed and memory, as ratios wherever two things can be compared in one run.
 
-    python tests/benchmark.py
+    python tests/benchmark.py      # four minutes on two cores; --quick: one
 
 Absolute times hold for this machine and this moment; the ratios travel.
 """
 
 import os
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -17,72 +18,123 @@ from torch.utils.data import DataLoader
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from config import resolve
+from config import REPOSITORY, resolve
 from create_data import create_data
-from dataset import loaders
+from dataset import SignalDataset, loaders
+from game import new_game, probed_precision, train_epoch, validate
 from losses import reconstruction_loss
 from models import denoise
 from signals import draw
-from train_gan import choose_device, new_game, train_epoch, validate
+from train_gan import choose_device
+
+PLAIN = ["generator.fourier=false", "discriminator.fourier=false", "training.precision=float32"]
+# Epochs until patience ended the published recipe, and all of dan's.
+EPOCHS = {"dan-published": 156, "dan": 200}
+QUALITIES_DB = (5.5, 8, 10)
 
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
-        config = resolve("dan", [f"paths.data={folder}/data"])
+        paths = [f"paths.{name}={folder}/{name}" for name in ("data", "images", "checkpoints")]
+        config = resolve("dan", paths)
+        device = choose_device("auto")
         print(f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, torch "
-              f"{torch.__version__}, preset {config.preset}\n")
+              f"{torch.__version__}, device {device}\n")
         seconds = timed(lambda: create_data(config))
         row("data creation, 1,800 signals", f"{seconds:.2f} s", "asked: at most 3 s")
-        train_loader, validation_loader = loaders(config)
-        device = choose_device("auto")
-        game = new_game(config, device)
-        time_steps(game, train_loader, config, device)
-        time_epochs(game, train_loader, validation_loader, config, device)
-        time_inference(game.generator, config)
-    row("peak memory of this process", f"{peak_memory_mb():.0f} MB")
+        time_steps(config, resolve("dan", paths + PLAIN), device)
+        time_epochs(config, paths, device)
+        time_inference(config)
+        memory = peak_memory_mb(["train_gan.py", *paths, "training.max_epochs=3",
+                                 "training.pretrain_epochs=1"])
+        row("peak memory of train_gan.py", f"{memory:.0f} MB", "asked: at most 1000 MB")
+        if "--quick" not in sys.argv:
+            time_to_quality(config, device)
 
 
-def time_steps(game, loader, config, device):
-    """A generator step by itself, and its forward pass."""
-    clean, mixed = (x.to(device) for x in next(iter(loader)))
+def time_steps(config, plain, device):
+    """A generator step: through the Fourier transform, and with torch's own layers."""
+    seconds = {}
+    for name, settings in (("Fourier", config), ("torch", plain)):
+        game = new_game(settings, device)
+        clean, mixed = (x.to(device) for x in next(iter(loaders(settings)[0])))
 
-    def forward():
-        return game.generator(mixed)
+        def step(game=game, clean=clean, mixed=mixed):
+            loss = reconstruction_loss(game.generator(mixed), clean)
+            game.generator_optimizer.zero_grad()
+            loss.backward()
+            game.generator_optimizer.step()
 
-    def step():
-        loss = reconstruction_loss(forward(), clean)
-        game.generator_optimizer.zero_grad()
-        loss.backward()
-        game.generator_optimizer.step()
+        def forward(game=game, mixed=mixed):
+            with torch.inference_mode():
+                game.generator(mixed)
 
-    both = median_of(step, 10)
-    row("generator step, batch 50", f"{1e3 * both:.0f} ms",
-        f"forward is {median_of(forward, 10) / both:.0%} of it")
-
-
-def time_epochs(game, train_loader, validation_loader, config, device):
-    """Epochs of both phases, what validation adds, and what per-signal loading would cost."""
-    training = config.training
-    pretraining = timed(lambda: train_epoch(game, train_loader, training, device, False))
-    adversarial = timed(lambda: train_epoch(game, train_loader, training, device, True))
-    validation = timed(lambda: validate(game, validation_loader, training, device, True))
-    row("epoch of pretraining", f"{pretraining:.2f} s")
-    row("epoch of both networks", f"{adversarial:.2f} s",
-        f"{adversarial / pretraining:.2f} × pretraining")
-    share = validation / adversarial
-    row("validation an epoch", f"{validation:.2f} s", f"{share:.0%} of an epoch of both")
-    dataset = train_loader.dataset
-    itemwise = DataLoader(dataset, config.training.batch_size, shuffle=True)
-    ratio = timed(lambda: list(itemwise)) / timed(lambda: list(train_loader))
-    row("loading an epoch", f"{timed(lambda: list(train_loader)):.3f} s",
-        f"one signal at a time takes {ratio:.0f} × as long")
+        seconds[name] = median_of(step, 10), median_of(forward, 10)
+        row(f"generator step, batch 50, {name}", f"{1e3 * seconds[name][0]:.0f} ms",
+            f"forward {1e3 * seconds[name][1]:.0f} ms")
+    ratio = seconds["torch"][0] / seconds["Fourier"][0]
+    row("  convolutions through Fourier", f"{ratio:.1f} ×", "faster; kept because at least 1.5")
 
 
-def time_inference(generator, config):
+def time_epochs(config, paths, device):
+    """Epochs of dan, of dan-published, and of a plain DataLoader loop of the same networks."""
+    plain = resolve("dan", paths + PLAIN)
+    one_by_one = DataLoader(SignalDataset(plain, "train"), plain.training.batch_size, shuffle=True)
+    published = resolve("dan-published", paths)
+    seconds = {}
+    for name, settings, loader in (
+        ("dan", config, loaders(config, device)[0]),
+        ("dan-published", published, loaders(published, device)[0]),
+        ("a plain loop", plain, one_by_one),
+    ):
+        game = new_game(settings, device)
+        if name == "dan":
+            game.precision = probed_precision(game, loader.dataset, settings.training)
+            print(f"  precision {game.precision[0]}: {game.precision[1]}")
+        both = [settings.training.pretrain_epochs, settings.training.pretrain_epochs + 1]
+        seconds[name] = [
+            timed(lambda e=e, g=game, i=loader, s=settings: train_epoch(g, i, s.training, e))
+            for e in both
+        ]
+        row(f"epoch of {name}", f"{seconds[name][0]:.2f} s",
+            f"of pretraining; {seconds[name][1]:.2f} s with the discriminator")
+    ratios = [plain / dan for plain, dan in zip(seconds["a plain loop"], seconds["dan"],
+                                                strict=True)]
+    row("  epoch against the plain loop", f"{ratios[0]:.1f} ×",
+        f"faster; {ratios[1]:.1f} × with the discriminator; asked: 5 with fast bfloat16, else 2")
+    whole = {
+        name: 40 * seconds[name][0] + (epochs - 40) * seconds[name][1]
+        for name, epochs in EPOCHS.items()
+    }
+    row("  whole training, dan", f"1/{whole['dan-published'] / whole['dan']:.1f}",
+        "of dan-published's time; asked: 1/8 with fast bfloat16, else 1/3")
+    validation = loaders(config, device)[1]
+    share = timed(lambda: validate(game, validation, plain.training, True)) / seconds["dan"][1]
+    row("  validation", f"{share:.0%}", "of an epoch")
+
+
+def time_inference(config):
     _, _, mixed = draw(config.data, "test", 1000)
-    generator = generator.cpu().eval()
+    generator = new_game(config, torch.device("cpu")).generator.eval()
     seconds = median_of(lambda: denoise(generator, mixed), 3)
     row("denoising 1,000 signals", f"{seconds:.2f} s", f"{1000 / seconds:.0f} × real time")
+
+
+def time_to_quality(config, device):
+    """Seconds of training, validation left out, until the validation SNR passes some values."""
+    train_loader, validation_loader = loaders(config, device)
+    game = new_game(config, device)
+    game.precision = probed_precision(game, train_loader.dataset, config.training)
+    spent, wanted = 0.0, list(QUALITIES_DB)
+    for epoch in range(1, config.training.max_epochs + 1):
+        train_loader.sampler.set_epoch(epoch)
+        train_loader.dataset.set_epoch(epoch)
+        spent += timed(lambda e=epoch: train_epoch(game, train_loader, config.training, e))
+        snr = validate(game, validation_loader, config.training, False)["snr_db"]
+        while wanted and snr > wanted[0]:
+            row(f"dan passes {wanted.pop(0)} dB", f"{spent:.0f} s", f"epoch {epoch}")
+        if not wanted:
+            break
 
 
 def row(what, value, remark=""):
@@ -100,8 +152,10 @@ def median_of(function, repetitions):
     return sorted(timed(function) for _ in range(repetitions))[repetitions // 2]
 
 
-def peak_memory_mb():
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak_memory_mb(command):
+    """The largest memory of one of this project's scripts, run by itself."""
+    subprocess.run([sys.executable, *command], cwd=REPOSITORY, check=True, capture_output=True)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 

@@ -19,8 +19,8 @@ from faults import run
 REDUCED = [
     "data.num_train=40", "data.num_validation=12", "training.batch_size=8",
     "training.pretrain_epochs=2", "training.max_epochs=4", "training.device=cpu",
-    "evaluation.num_test=20", "generator.depth=2", "generator.encoder_filters=4",
-    "generator.decoder_filters=4", "generator.kernel_size=16",
+    "evaluation.num_test=20", "evaluation.num_sweep=3", "generator.depth=2",
+    "generator.encoder_filters=4", "generator.decoder_filters=4", "generator.kernel_size=16",
 ]
 
 

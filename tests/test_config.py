@@ -7,14 +7,17 @@ from dataclasses import FrozenInstanceError, asdict
 import pytest
 from conftest import one_error
 
-import config as configuration
-from config import PRESETS, REPOSITORY, ConfigurationFault, from_dict, resolve, settings
+from config import PRESETS, REPOSITORY, from_dict, resolve
+from faults import ConfigurationFault
 from models import build_discriminator, build_generator, count_parameters
+from settings import as_text, settings
 
 
 @pytest.mark.parametrize(("preset", "generator", "discriminator"), [
     ("dan", 282_177, 10_577),
+    ("dan-published", 282_177, 10_577),
     ("dan-small", 26_373, 1_245),
+    ("spectral", 21_698, 10_577),
 ])
 def test_parameter_counts_are_exact(preset, generator, discriminator):
     config = resolve(preset)
@@ -42,6 +45,7 @@ def test_settings_are_frozen_and_every_one_has_a_meaning():
 def test_a_stored_configuration_comes_back_equal():
     config = resolve("dan-small", ["data.snr_db=-5,10"])
     assert from_dict(asdict(config)) == config
+    assert from_dict(asdict(resolve("spectral"))) == resolve("spectral")
     with pytest.raises(ConfigurationFault):
         from_dict({"preset": "dan"})
 
@@ -68,6 +72,8 @@ FAULTS = {
     "data.snr_db=1,2,3": ["data.snr_db=1,2,3", "range low,high"],
     "data.sample_rate=1000000": ["data.sample_rate", "192,000"],
     "data.seed=-1": ["data.seed=-1"],
+    "training.schedule=one-cicle": ["training.schedule=one-cicle", "one-cycle"],
+    "training.warmup=1.5": ["training.warmup=1.5", "from 0 to 1"],
     "generator.depth=0": ["generator.depth=0", "from 1 to 16"],
     "training.generator_lr=fast": ["training.generator_lr=fast", "a number"],
     "evaluation.lowpass_stopband=200": ["evaluation.lowpass_stopband=200", "128 Hz"],
@@ -82,6 +88,17 @@ def test_an_impossible_override_names_key_value_and_cure(override, overrides, sc
     assert code == 2
     assert all(part in line for part in FAULTS[override]), line
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("override", "parts"), [
+    ("generator.kernel_size=4", ["generator.kernel_size=4", "odd"]),
+    ("generator.frame_length=30", ["generator.frame_length=30", "32"]),
+    ("generator.encoder_filters=4", ["unknown key 'generator.encoder_filters'"]),
+])
+def test_the_spectral_presets_settings_are_checked(override, parts):
+    with pytest.raises(ConfigurationFault) as fault:
+        resolve("spectral", [override])
+    assert all(part in str(fault.value) for part in parts)
 
 
 def test_wrong_presets_options_and_devices(overrides, script, tmp_path):
@@ -99,7 +116,7 @@ def test_help_lists_every_key_with_its_current_value(name, script):
     code, out, _ = script(name, "--help", "--preset", "dan-small", "training.max_epochs=7")
     assert code == 0
     assert "training.max_epochs=7" in out and "generator.encoder_filters=6" in out
-    assert all(key in out for key, _, _ in settings(configuration.resolve()))
+    assert all(key in out for key, _, _ in settings(resolve()))
 
 
 def test_config_prints_itself_from_any_folder(tmp_path):
@@ -111,6 +128,7 @@ def test_config_prints_itself_from_any_folder(tmp_path):
 
 def test_readme_lists_every_setting_as_it_is():
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    for key, value, item in settings(resolve()):
-        row = f"| `{key}` | {configuration.as_text(value)} | {item.metadata['meaning']} |"
+    spectral = [row for row in settings(resolve("spectral")) if row[0].startswith("generator.")]
+    for key, value, item in [*settings(resolve()), *spectral]:
+        row = f"| `{key}` | {as_text(value)} | {item.metadata['meaning']} |"
         assert row in readme, f"README's table lacks: {row}"

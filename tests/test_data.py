@@ -9,6 +9,7 @@ import torch
 from conftest import one_error
 from scipy.io import wavfile
 
+from config import resolve
 from create_data import create_data
 from dataset import ShuffledBatches, SignalDataset, loaders
 from faults import Fault
@@ -110,6 +111,50 @@ def test_the_order_depends_on_seed_and_epoch_alone():
 
     assert order(1, 5) == order(1, 5)
     assert order(1, 5) != order(1, 6) != order(2, 6)
+
+
+def test_remixing_pairs_each_signal_with_other_noise_at_the_same_snr(config, data):
+    stored, remixed = SignalDataset(config, "train"), SignalDataset(config, "train", remix=True)
+    indices = torch.arange(40)
+    mixtures = []
+    for epoch in (1, 2, 1):
+        remixed.set_epoch(epoch)
+        clean, mixed = remixed[indices]
+        assert torch.equal(clean, stored.clean)
+        torch.testing.assert_close(snr_db(clean.double(), mixed.double()),
+                                   torch.full((40, 1), -2.0).double(), atol=1e-4, rtol=0)
+        mixtures.append(mixed)
+    assert torch.equal(mixtures[0], mixtures[2])
+    for one, other in ((0, 1), (0, None)):
+        other = stored.mixed if other is None else mixtures[other]
+        assert not torch.isclose(mixtures[one], other).all(-1).any()
+
+
+def test_remixed_noise_is_stored_noise_shifted_and_turned(config, data):
+    remixed = SignalDataset(config, "train", remix=True)
+    remixed.set_epoch(7)
+    clean, mixed = remixed[torch.tensor([5])]
+    residual = (mixed - clean)[0, 0].numpy()
+    noise = np.load(data / f"train/noise/noise_{int(remixed.partner[5]) + 1:04d}.npy")
+    shifted = np.roll(noise, remixed.shift) * remixed.sign[5].item()
+    np.testing.assert_allclose(residual / residual.std(), shifted / shifted.std(), atol=1e-4)
+
+
+def test_a_range_of_snr_is_drawn_anew_at_each_remix(overrides):
+    config = resolve("dan", [*overrides, "data.snr_db=-5,10"])
+    create_data(config)
+    remixed = SignalDataset(config, "train", remix=True)
+    measured = []
+    for epoch in (1, 2):
+        remixed.set_epoch(epoch)
+        measured.append(snr_db(*remixed[torch.arange(40)]).flatten())
+    assert measured[0].min() < 0 and measured[0].max() > 5
+    assert (measured[0] - measured[1]).abs().max() > 1
+
+
+def test_validation_and_test_data_are_never_remixed(config, data):
+    train, validation = loaders(config)
+    assert train.dataset.remix and not validation.dataset.remix
 
 
 def test_dataset_script_describes_and_writes_nothing(script, overrides, data):

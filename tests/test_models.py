@@ -12,7 +12,7 @@ from models import build_discriminator, build_generator, denoise, load_generator
 
 
 @pytest.mark.parametrize("length", [1, 3, 100, 255, 256, 1000])
-@pytest.mark.parametrize("preset", ["dan", "dan-small"])
+@pytest.mark.parametrize("preset", ["dan", "dan-small", "spectral"])
 def test_generator_keeps_any_length(preset, length):
     generator = build_generator(resolve(preset)).eval()
     assert generator(torch.randn(2, 1, length)).shape == (2, 1, length)
@@ -29,9 +29,9 @@ def test_any_kernel_keeps_the_length(kernel_size):
 
 def test_layers_are_those_of_the_table():
     generator = build_generator(resolve())
-    kinds = [type(layer).__name__ for layer in generator.layers]
-    assert kinds == (["Conv1d", "BatchNorm1d", "LeakyReLU"] * 4
-                     + ["ConvTranspose1d", "BatchNorm1d", "LeakyReLU"] * 4)
+    table = ([nn.Conv1d, nn.BatchNorm1d, nn.LeakyReLU] * 4
+             + [nn.ConvTranspose1d, nn.BatchNorm1d, nn.LeakyReLU] * 4)
+    assert all(map(isinstance, generator.layers, table)) and len(generator.layers) == len(table)
     encoded = generator.layers[:12](torch.randn(2, 1, 256))
     assert encoded.shape == (2, 16, 16)
     assert generator.layers[2].negative_slope == 0.1
@@ -83,3 +83,38 @@ def test_a_checkpoint_never_runs_code(tmp_path):
     torch.save({"format": nn.Linear(1, 1)}, tmp_path / "best.pt")
     with pytest.raises(Fault, match=r"best\.pt"):
         load_generator(tmp_path / "best.pt")
+
+
+@pytest.mark.parametrize("length", [1, 9, 256, 1000])
+@pytest.mark.parametrize("frame_length", [0, 32, 256])
+def test_the_spectral_generators_transform_is_undone_by_its_inverse(frame_length, length):
+    generator = build_generator(resolve("spectral", [f"generator.frame_length={frame_length}"]))
+    signals = torch.randn(3, length)
+    spectrum = generator.transform(signals)
+    assert spectrum.ndim == 3 and (frame_length or spectrum.shape[1] == 1)
+    torch.testing.assert_close(generator.inverse(spectrum, length), signals, atol=1e-5, rtol=1e-5)
+
+
+def test_the_spectral_generators_transform_is_the_zero_padded_fourier_transform():
+    generator = build_generator(resolve("spectral"))
+    signals = np.random.default_rng(0).normal(size=(2, 256))
+    expected = np.fft.rfft(signals, 512) / 16
+    spectrum = generator.transform(torch.from_numpy(signals).float())
+    np.testing.assert_allclose(spectrum[:, 0].numpy(), expected, atol=1e-5)
+
+
+def test_short_time_frames_and_their_kernels_train():
+    config = resolve("spectral", ["generator.frame_length=64", "generator.frame_kernel_size=3",
+                                  "generator.channels=4"])
+    generator = build_generator(config)
+    signals = torch.randn(2, 1, 300)
+    output = generator(signals)
+    output.square().mean().backward()
+    assert output.shape == signals.shape
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in generator.parameters())
+
+
+def test_transforms_stay_in_float32_under_bfloat16():
+    generator = build_generator(resolve("spectral"))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert generator(torch.randn(2, 1, 256)).dtype == torch.float32

@@ -43,6 +43,26 @@ def test_the_four_scripts_in_sequence(overrides, tmp_path):
     assert methods["lowpass"]["noise_reduction_out_of_band_db"]["mean"] > 5
 
 
+def test_presets_are_compared_and_missing_ones_named(overrides, script, tmp_path):
+    script("create_data", *overrides)
+    for preset in ("dan", "dan-small"):
+        assert script("train_gan", "--preset", preset, *overrides)[0] == 0
+    code, _, err = script("evaluate", *overrides, "--presets", "dan", "dan-small",
+                            "dan-published")
+    assert code == 0 and "left out dan-published" in err
+    results = json.loads((tmp_path / "checkpoints/comparison.json").read_text())
+    assert set(results["denoisers"]) == {"dan", "dan-small"}
+    methods = results["signals"]["test"]["methods"]
+    assert {"input", "lowpass", "Wiener", "oracle", "dan", "dan-small"} <= set(methods)
+    assert len(results["sweeps"]["snr"]["total_snr_db"]["dan"]) == 11
+    assert {path.name for path in (tmp_path / "images/comparison").iterdir()} == {
+        "snr_improvement.png", "residual_spectrum.png", "training_curves.png", "comparison.png",
+        "sweep_snr.png", "sweep_spacing.png", "sweep_number.png",
+    }
+    code, _, err = script("evaluate", *overrides, "--presets", "dan-published")
+    assert code == 1 and "none of dan-published is trained" in one_error(err)
+
+
 def test_each_script_names_the_one_to_run_before(overrides, script, tmp_path):
     for name in ("dataset", "train_gan"):
         code, _, err = script(name, *overrides)
@@ -59,7 +79,7 @@ def test_resuming_with_other_settings_is_refused(overrides, script):
     script("create_data", *overrides)
     assert script("train_gan", *overrides, "training.max_epochs=1")[0] == 0
     code, _, err = script("train_gan", *overrides, "--resume", "training.generator_lr=0.5")
-    assert code == 2 and "training.generator_lr=0.001" in one_error(err)
+    assert code == 2 and "training.generator_lr=0.01" in one_error(err)
     assert script("train_gan", *overrides, "--resume")[0] == 0
     # A finished training resumes to its end at once.
     code, out, _ = script("train_gan", *overrides, "--resume")

@@ -1,25 +1,26 @@
 """The adversarial training: gradients, modes, patience, determinism, resuming."""
 
 import csv
+from functools import partial
 
 import pytest
 import torch
 
+import train_gan
 from checkpoints import read_checkpoint
 from config import resolve
 from create_data import create_data
 from dataset import loaders
-from models import load_generator
-from train_gan import (
-    best_epoch,
+from game import (
     discriminator_step,
     generator_step,
+    learning_rate_factor,
     new_game,
-    patience_is_over,
-    train,
     train_epoch,
     validate,
 )
+from models import load_generator
+from train_gan import best_epoch, patience_is_over, train
 
 CPU = torch.device("cpu")
 
@@ -39,7 +40,7 @@ def same(one, other):
 
 def trained(config, game=None):
     game = game or new_game(config, CPU)
-    train(game, *loaders(config), config, CPU)
+    train(game, *loaders(config), config)
     return game
 
 
@@ -77,11 +78,11 @@ def test_the_adversarial_loss_moves_the_generator(config):
 def test_validation_changes_nothing(config, data):
     game = new_game(config, CPU)
     train_loader, validation_loader = loaders(config)
-    train_epoch(game, train_loader, config.training, CPU, adversarial=True)
+    train_epoch(game, train_loader, config.training, epoch=3)
     before = weights(game.generator) | weights(game.discriminator)
-    first = validate(game, validation_loader, config.training, CPU, adversarial=True)
+    first = validate(game, validation_loader, config.training, adversarial=True)
     assert same(before, weights(game.generator) | weights(game.discriminator))
-    assert first == validate(game, validation_loader, config.training, CPU, adversarial=True)
+    assert first == validate(game, validation_loader, config.training, adversarial=True)
     assert first["passed_as_clean"] == pytest.approx(1 - first["accuracy_denoised"])
 
 
@@ -89,7 +90,7 @@ def test_validation_does_not_depend_on_its_batches(config, data, overrides):
     """Evaluation mode: a signal's result is its own, whatever stands beside it."""
     game = new_game(config, CPU)
     other = resolve("dan", [*overrides, "training.batch_size=5"])
-    one, two = (validate(game, loaders(c)[1], c.training, CPU, True) for c in (config, other))
+    one, two = (validate(game, loaders(c)[1], c.training, True) for c in (config, other))
     assert one == pytest.approx(two, rel=1e-4)
 
 
@@ -115,13 +116,30 @@ def test_the_same_seed_gives_the_same_result(config, data):
     assert same(first.generator.state_dict(), second.generator.state_dict())
 
 
+def interrupt_after(stop, monkeypatch):
+    """Ctrl-C in the middle of the epoch after `stop`."""
+    original = train_gan.train_epoch
+
+    def train_epoch(game, loader, training, epoch):
+        result = original(game, loader, training, epoch)
+        if epoch == stop + 1:
+            monkeypatch.undo()
+            raise KeyboardInterrupt
+        return result
+
+    monkeypatch.setattr(train_gan, "train_epoch", train_epoch)
+
+
 @pytest.mark.parametrize("stop", [1, 3])
-def test_a_resumed_training_equals_an_uninterrupted_one(stop, config, overrides, data, tmp_path):
+def test_a_resumed_training_equals_an_uninterrupted_one(
+    stop, config, overrides, data, tmp_path, monkeypatch
+):
     whole = trained(config)
     history = (config.checkpoint_folder / "history.csv").read_bytes()
-    elsewhere = [*overrides, f"paths.checkpoints={tmp_path / 'elsewhere'}"]
-    trained(resolve("dan", [*elsewhere, f"training.max_epochs={stop}"]))
-    config = resolve("dan", elsewhere)
+    config = resolve("dan", [*overrides, f"paths.checkpoints={tmp_path / 'elsewhere'}"])
+    interrupt_after(stop, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        trained(config)
     game = new_game(config, CPU)
     game.restore(read_checkpoint(config.checkpoint_folder / "last.pt"))
     assert game.epoch == stop
@@ -156,7 +174,31 @@ def test_history_has_the_described_columns(config, data):
 
 def test_training_learns(data, overrides):
     """A few steps lift even a tiny network's validation SNR well above the input's −2 dB."""
-    faster = ["training.generator_lr=0.01", "training.pretrain_epochs=20", "training.max_epochs=20"]
+    faster = ["training.pretrain_epochs=20", "training.max_epochs=20"]
     history = trained(resolve("dan", [*overrides, *faster])).history
     assert history[-1]["validation_snr_db"] > 0
-    assert history[-1]["train_reconstruction_loss"] < 0.8 * history[0]["train_reconstruction_loss"]
+    assert history[-1]["train_reconstruction_loss"] < 0.9 * history[0]["train_reconstruction_loss"]
+
+
+def test_one_cycle_warms_up_and_ends_at_zero():
+    training = resolve("dan", ["training.max_epochs=100", "training.warmup=0.2"]).training
+    factor = partial(learning_rate_factor, training)
+    assert factor(10) == pytest.approx(0.5) and factor(20) == 1
+    assert factor(60) == pytest.approx(0.5) and factor(100) == pytest.approx(0, abs=1e-12)
+    assert 0 < factor(0) < 0.02
+
+
+def test_the_published_recipe_is_kept():
+    config = resolve("dan-published")
+    assert [learning_rate_factor(config.training, e) for e in (0, 49.9, 50, 100, 199)] == [
+        1, 1, 0.5, 0.25, 0.125
+    ]
+    assert config.training == resolve("dan", [
+        "training.generator_lr=1e-3", "training.discriminator_lr=1e-4", "training.batch_size=50",
+        "training.pretrain_epochs=40", "training.max_epochs=200", "training.patience=50",
+        "training.adversarial_weight=3", "training.reconstruction_weight=9",
+        "training.discriminator_weight=2", "training.adam_beta2=0.999", "training.seed=42",
+        "training.schedule=halving", "training.lr_halving_epochs=50", "training.remix=false",
+        "training.precision=float32",
+    ]).training
+    assert config.data == resolve("dan").data

@@ -1,0 +1,150 @@
+"""What the denoisers are measured against: other estimators, and the limit of all of them.
+
+An estimator takes mixed signals (count, length) and returns estimates of the clean ones, float32 of
+the same shape. The lowpass knows the band; the Wiener filter knows the mean, the covariance and the
+noise; the oracle knows the whole model but for the frequencies.
+"""
+
+import numpy as np
+from scipy import optimize, signal
+from tqdm import tqdm
+
+try:
+    import pywt
+except ImportError:  # a development dependency: without it, a row of the table is missing
+    pywt = None
+
+GRID_STEP = 0.1  # Hz; a spectral peak of a one-second signal is 2 Hz wide
+RESTARTS = 12
+SWEEPS = 8
+
+
+def lowpass(mixed, sample_rate, evaluation):
+    """Zero-phase Butterworth lowpass along the last axis.
+
+    evaluation: an EvaluationConfig with the edges in Hz and the ripple and attenuation in dB,
+    as in scipy.signal.buttord. Running forwards and backwards doubles both in dB.
+    """
+    order, natural = signal.buttord(
+        evaluation.lowpass_passband, evaluation.lowpass_stopband,
+        evaluation.lowpass_ripple_db, evaluation.lowpass_attenuation_db, fs=sample_rate,
+    )
+    sections = signal.butter(order, natural, output="sos", fs=sample_rate)
+    padding = min(3 * (2 * len(sections) + 1), np.shape(mixed)[-1] - 1)
+    return signal.sosfiltfilt(sections, mixed, padlen=padding).astype(np.float32)
+
+
+def wiener(mixed, clean_examples, snr_db):
+    """Linear minimum-mean-square-error estimate, mean + C (C + σ²·I)⁻¹ (mixed − mean).
+
+    Mean and covariance C are those of `clean_examples`, (examples, length); σ² is the white
+    noise's mean power at `snr_db`. Kay, "Fundamentals of Statistical Signal Processing:
+    Estimation Theory" (1993), eq. 12.20.
+    """
+    examples = clean_examples.astype(np.float64)
+    mean, covariance = examples.mean(0), np.cov(examples, rowvar=False, bias=True)
+    variance = (examples**2).mean() * 10 ** (-snr_db / 10)
+    # Solving for the transposed gain avoids an explicit inverse; both matrices are symmetric.
+    gain = np.linalg.solve(covariance + variance * np.eye(len(mean)), covariance)
+    return (mean + (mixed - mean) @ gain).astype(np.float32)
+
+
+def wavelet_shrinkage(mixed, wavelet="sym8"):
+    """Soft thresholding of wavelet coefficients at σ·√(2·ln N), σ from the finest level's median.
+
+    Donoho, Johnstone, "Ideal spatial adaptation by wavelet shrinkage" (1994). Needs PyWavelets.
+    """
+    coefficients = pywt.wavedec(mixed, wavelet, mode="periodization", axis=-1)
+    deviation = np.median(np.abs(coefficients[-1]), axis=-1, keepdims=True) / 0.6745
+    threshold = deviation * np.sqrt(2 * np.log(mixed.shape[-1]))
+    shrunk = [
+        np.sign(detail) * np.maximum(np.abs(detail) - threshold, 0) for detail in coefficients[1:]
+    ]
+    estimate = pywt.waverec([coefficients[0], *shrunk], wavelet, mode="periodization", axis=-1)
+    return estimate[..., : mixed.shape[-1]].astype(np.float32)
+
+
+def sinusoid_oracle(mixed, num_components, data):
+    """Maximum-likelihood fit of `num_components` sines of known amplitude and zero phase.
+
+    In white Gaussian noise, maximum likelihood is least squares: the frequencies that minimise
+    ‖mixed − Σ sin(2πft) / K‖². A search on a grid, one frequency at a time with the others held
+    (RELAX: Li, Stoica, "Efficient mixed-spectrum estimation", 1996) from many starts and for all
+    signals at once, finds the basin; scipy.optimize.least_squares the minimum in it.
+    """
+    time = np.arange(mixed.shape[-1]) / data.sample_rate
+    start = search_grid(mixed, num_components, data, time)
+    estimates = np.empty_like(mixed, dtype=np.float32)
+    bar = tqdm(zip(mixed.astype(np.float64), start, strict=True), total=len(mixed),
+               desc="fitting sines", unit="signal", leave=False)
+    for index, (observed, frequencies) in enumerate(bar):
+
+        def residual(f, observed=observed):
+            return np.sin(2 * np.pi * np.outer(time, f)).sum(1) / num_components - observed
+
+        def jacobian(f, _=None):
+            angle = 2 * np.pi * np.outer(time, f)
+            return 2 * np.pi * time[:, None] * np.cos(angle) / num_components
+
+        fit = optimize.least_squares(
+            residual, frequencies, jacobian, bounds=(data.low_freq, data.high_freq), xtol=1e-10
+        )
+        estimates[index] = residual(fit.x, 0.0)
+    return estimates
+
+
+def search_grid(mixed, num_components, data, time):
+    """The best frequencies on a grid for every signal, (count, num_components), in Hz."""
+    rng = np.random.default_rng(0)
+    inside = GRID_STEP / 2  # the fit that follows begins strictly within its bounds
+    grid = np.arange(data.low_freq + inside, data.high_freq, GRID_STEP)
+    atoms = np.sin(2 * np.pi * np.outer(grid, time)) / num_components
+    gram, correlation = atoms @ atoms.T, mixed @ atoms.T
+    energy = gram.diagonal()
+    count = len(mixed)
+    best, lowest = np.zeros((count, num_components), int), np.full(count, np.inf)
+    for restart in tqdm(range(RESTARTS), desc="searching", unit="start", leave=False):
+        chosen = rng.integers(len(grid), size=(count, num_components))
+        # The first start adds one sine after the other, greedily; the others begin anywhere.
+        active = 0 if restart == 0 else num_components
+        for sweep in range(SWEEPS):
+            before = chosen.copy()
+            for place in range(num_components):
+                others = [k for k in range(max(active, place)) if k != place]
+                left = correlation - gram[chosen[:, others]].sum(1)
+                chosen[:, place] = (left - energy / 2).argmax(1)
+            active = num_components
+            if sweep and (chosen == before).all():
+                break
+        pairs = gram[chosen[:, :, None], chosen[:, None, :]].sum((1, 2))
+        cost = pairs - 2 * np.take_along_axis(correlation, chosen, 1).sum(1)
+        better = cost < lowest
+        best[better], lowest[better] = chosen[better], cost[better]
+    return grid[best]
+
+
+def cramer_rao_bound_db(snr_db, length, num_parameters):
+    """The output SNR in dB that no unbiased estimator exceeds: snr + 10·log10(N / p).
+
+    The signal x(θ) has p free parameters θ, the noise is white and Gaussian of variance σ². The
+    Fisher information is JᵀJ / σ² with the Jacobian J = ∂x/∂θ (N × p), so the covariance of an
+    unbiased estimate of x is at least σ²·J (JᵀJ)⁻¹ Jᵀ: σ² times a projection of rank p, whose
+    trace, the expected energy of the error, is p·σ². The noise itself has N·σ². Kay (1993),
+    eq. 3.30 and section 3.8.
+
+    It bounds the ratio of total energies. It does not bound estimators with a bias (one that knows
+    a prior can be better), nor the mean of decibels: the error's energy is σ² times a chi-square
+    of p degrees, whose mean logarithm lies below the logarithm of its mean; see
+    `mean_of_decibels_db`. It is only reached where the noise is low enough.
+    """
+    return snr_db + 10 * np.log10(length / num_parameters)
+
+
+def mean_of_decibels_db(num_parameters):
+    """How far the mean of the decibels of an error at the bound lies above the bound, in dB.
+
+    −E[10·log10(χ²ₚ / p)] = 10·log10(p / 2) − 10·ψ(p / 2) / ln 10, with the digamma function ψ.
+    """
+    from scipy.special import digamma
+
+    return 10 * (np.log10(num_parameters / 2) - digamma(num_parameters / 2) / np.log(10))

@@ -1,0 +1,183 @@
+"""The adversarial game: both networks, their optimisers, and an epoch of training them.
+
+In a step the discriminator learns first to tell clean from denoised signals, then the generator
+learns to denoise, and to be taken for clean. Each learns by its own optimiser alone.
+"""
+
+import math
+from collections import defaultdict
+from dataclasses import asdict, dataclass, field
+
+import torch
+from torch import nn
+
+from losses import adversarial_loss, discriminator_loss, reconstruction_loss
+from models import build_discriminator, build_generator
+from precision import autocast, choose_precision
+from signals import snr_db
+
+NUM_PROBED = 200
+
+
+@dataclass
+class Game:
+    """Both networks, their optimisers and how far their training has come."""
+
+    generator: nn.Module
+    discriminator: nn.Module
+    generator_optimizer: torch.optim.Optimizer
+    discriminator_optimizer: torch.optim.Optimizer
+    history: list = field(default_factory=list)
+    seconds: float = 0.0
+    precision: tuple = ("float32", "the default")
+
+    PARTS = ("generator", "discriminator", "generator_optimizer", "discriminator_optimizer")
+
+    @property
+    def epoch(self):
+        """The last finished epoch, from 1; 0 before the first."""
+        return self.history[-1]["epoch"] if self.history else 0
+
+    def checkpoint(self, config):
+        states = {part: getattr(self, part).state_dict() for part in self.PARTS}
+        return {"config": asdict(config), "epoch": self.epoch, "history": self.history,
+                "seconds": self.seconds, "precision": self.precision, **states}
+
+    def restore(self, checkpoint):
+        for part in self.PARTS:
+            getattr(self, part).load_state_dict(checkpoint[part])
+        self.history, self.seconds = checkpoint["history"], checkpoint["seconds"]
+        self.precision = checkpoint["precision"]
+
+
+def new_game(config, device):
+    """Networks with new weights, drawn from `training.seed`, and their optimisers."""
+    torch.manual_seed(config.training.seed)
+    generator = build_generator(config).to(device)
+    discriminator = build_discriminator(config).to(device)
+    optimizers = (
+        torch.optim.Adam(network.parameters(), betas=(0.9, config.training.adam_beta2), fused=True)
+        for network in (generator, discriminator)
+    )
+    return Game(generator, discriminator, *optimizers)
+
+
+def probed_precision(game, dataset, training):
+    """The precision of training and its reason, tried on the first training signals."""
+    clean, mixed = dataset.clean[:NUM_PROBED], dataset.mixed[:NUM_PROBED]
+    return choose_precision(training.precision, game.generator, game.discriminator, clean, mixed)
+
+
+def train_epoch(game, loader, training, epoch):
+    """One pass over the training pairs; returns the mean of every loss and rate."""
+    totals = defaultdict(float)
+    adversarial = epoch > training.pretrain_epochs
+    game.generator.train()
+    for step, (clean, mixed) in enumerate(loader):
+        set_learning_rates(game, training, epoch - 1 + step / len(loader))
+        with autocast(game.precision[0], mixed.device):
+            denoised = game.generator(mixed).float()
+        measured = {}
+        if adversarial:
+            measured |= discriminator_step(game, clean, denoised.detach(), training)
+        measured |= generator_step(game, clean, denoised, training, adversarial)
+        add(totals, measured, len(clean))
+    return means(totals, len(loader.dataset))
+
+
+def discriminator_step(game, clean, denoised, training):
+    """Teach the discriminator; `denoised` is detached, so the generator gets no gradient."""
+    game.discriminator.train()
+    # Both kinds in one batch, so that batch normalisation cannot tell them apart by the batch.
+    with autocast(game.precision[0], clean.device):
+        logits = game.discriminator(torch.cat([clean, denoised])).float()
+    clean_logits, denoised_logits = logits.split(len(clean))
+    loss = training.discriminator_weight * discriminator_loss(clean_logits, denoised_logits)
+    game.discriminator_optimizer.zero_grad()
+    loss.backward()
+    game.discriminator_optimizer.step()
+    return {"discriminator_loss": loss, **accuracies(clean_logits, denoised_logits)}
+
+
+def generator_step(game, clean, denoised, training, adversarial):
+    """Teach the generator; the discriminator only judges: evaluation mode, no gradients."""
+    with autocast(game.precision[0], clean.device):
+        loss, measured = generator_losses(game, clean, denoised, training, adversarial)
+    game.generator_optimizer.zero_grad()
+    loss.backward()
+    game.generator_optimizer.step()
+    return measured
+
+
+def generator_losses(game, clean, denoised, training, adversarial):
+    """The generator's weighted loss, and its parts by name."""
+    reconstruction = reconstruction_loss(denoised, clean)
+    loss, measured = training.reconstruction_weight * reconstruction, {}
+    if adversarial:
+        game.discriminator.eval().requires_grad_(False)
+        logits = game.discriminator(denoised).float()
+        game.discriminator.requires_grad_(True)
+        fooling = adversarial_loss(logits)
+        loss = loss + training.adversarial_weight * fooling
+        measured = {"adversarial_loss": fooling, "passed_as_clean": (logits > 0).float().mean()}
+    return loss, {"reconstruction_loss": reconstruction, "generator_loss": loss, **measured}
+
+
+@torch.inference_mode()
+def validate(game, loader, training, adversarial):
+    """Losses, rates and the mean SNR in dB on the validation pairs, in evaluation mode.
+
+    In float32 whatever the training's precision: it is what a user of the denoiser gets.
+    """
+    totals = defaultdict(float)
+    game.generator.eval()
+    game.discriminator.eval()
+    for clean, mixed in loader:
+        denoised = game.generator(mixed)
+        _, measured = generator_losses(game, clean, denoised, training, adversarial)
+        measured["snr_db"] = snr_db(clean, denoised).mean()
+        if adversarial:
+            logits = game.discriminator(clean), game.discriminator(denoised)
+            loss = training.discriminator_weight * discriminator_loss(*logits)
+            measured |= {"discriminator_loss": loss, **accuracies(*logits)}
+        add(totals, measured, len(clean))
+    return means(totals, len(loader.dataset))
+
+
+def accuracies(clean_logits, denoised_logits):
+    """Shares of clean and of denoised signals that the discriminator recognises."""
+    return {
+        "accuracy_clean": (clean_logits > 0).float().mean(),
+        "accuracy_denoised": (denoised_logits <= 0).float().mean(),
+    }
+
+
+def add(totals, measured, weight):
+    """Add a batch's means, weighted by its size; tensors stay on the device, unread."""
+    for name, value in measured.items():
+        totals[name] += weight * value.detach()
+
+
+def means(totals, count):
+    return {name: (total / count).item() for name, total in totals.items()}
+
+
+def set_learning_rates(game, training, epochs_done):
+    """Both learning rates, a function of the (fractional) number of epochs done alone."""
+    factor = learning_rate_factor(training, epochs_done)
+    game.generator_optimizer.param_groups[0]["lr"] = factor * training.generator_lr
+    game.discriminator_optimizer.param_groups[0]["lr"] = factor * training.discriminator_lr
+
+
+def learning_rate_factor(training, epochs_done):
+    """What the learning rates are multiplied by.
+
+    One-cycle: a linear warm-up to 1, then half a cosine to 0 (after Smith, Topin,
+    "Super-Convergence", 2018). Halving: the published recipe.
+    """
+    if training.schedule == "halving":
+        return 0.5 ** (int(epochs_done) // training.lr_halving_epochs)
+    progress = epochs_done / training.max_epochs
+    if progress < training.warmup:
+        return max(progress / training.warmup, 0.01)
+    return 0.5 + 0.5 * math.cos(math.pi * (progress - training.warmup) / (1 - training.warmup))

@@ -1,0 +1,64 @@
+"""Sweeps: where each method breaks, as the noise, the spacing or the number of sines changes.
+
+A sweep returns (values, {method: output SNR in dB at each value}), the ratio of total energies,
+which is what the Cramér–Rao bound bounds. Estimators are called as
+`estimator(mixed, snr_db, num_components)`.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from tqdm import tqdm
+
+from baselines import cramer_rao_bound_db
+from signals import draw, mix, sum_of_sines, total_snr_db
+
+SNRS_DB = range(-10, 11, 2)
+SPACINGS_HZ = (0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0, 8.0)
+NUMBERS = (1, 2, 3, 4, 5)
+BOUND = "Cramér–Rao bound"
+
+
+def sweep_snr(estimators, data, count):
+    """Over the input SNR in dB; the sines are those of the configuration."""
+    cases = []
+    for snr in SNRS_DB:
+        clean, _, mixed = draw(replace(data, snr_db=float(snr)), "test", count)
+        cases.append((clean, mixed, float(snr), data.num_components))
+    return list(SNRS_DB), compare(estimators, cases, "sweeping the SNR")
+
+
+def sweep_spacing(estimators, data, count):
+    """Over the distance of two neighbouring sines in Hz; a third lies at least 10 Hz off."""
+    rng = np.random.default_rng([data.seed, 3])
+    cases = []
+    for spacing in SPACINGS_HZ:
+        lower = rng.uniform(data.low_freq, data.high_freq - spacing, count)
+        third = rng.uniform(data.low_freq, data.high_freq, count)
+        while (near := np.abs(third - lower - spacing / 2) < 10 + spacing / 2).any():
+            third[near] = rng.uniform(data.low_freq, data.high_freq, near.sum())
+        frequency = np.stack([lower, lower + spacing, third], 1)
+        clean = sum_of_sines(frequency, np.full((count, 3), 1 / 3), np.zeros((count, 3)), data)
+        noise = rng.normal(0, data.noise_std, clean.shape)
+        clean, mixed = (x.astype(np.float32) for x in (clean, mix(clean, noise, data.snr_db)))
+        cases.append((clean, mixed, data.snr_db, 3))
+    return list(SPACINGS_HZ), compare(estimators, cases, "sweeping the spacing")
+
+
+def sweep_number(estimators, data, count):
+    """Over the number of sines, of amplitude 1 / number each."""
+    cases = []
+    for number in NUMBERS:
+        clean, _, mixed = draw(replace(data, num_components=number), "test", count)
+        cases.append((clean, mixed, data.snr_db, number))
+    return list(NUMBERS), compare(estimators, cases, "sweeping the number of sines")
+
+
+def compare(estimators, cases, title):
+    """Output SNR of every estimator, and the bound, on each (clean, mixed, SNR, number)."""
+    results = {name: [] for name in estimators} | {BOUND: []}
+    for clean, mixed, snr, number in tqdm(cases, desc=title, unit="step", leave=False):
+        for name, estimator in estimators.items():
+            results[name].append(total_snr_db(clean, estimator(mixed, snr, number)))
+        results[BOUND].append(float(cramer_rao_bound_db(snr, clean.shape[-1], number)))
+    return results

@@ -1,0 +1,54 @@
+"""The sweeps: their signals, and estimators whose result is known."""
+
+import numpy as np
+import pytest
+
+import sweeps
+from config import resolve
+from signals import sum_of_sines
+
+DATA = resolve().data
+
+
+@pytest.fixture
+def seen():
+    return []
+
+
+@pytest.fixture
+def estimators(seen):
+    """The identity, which records what it is given."""
+
+    def identity(mixed, snr, number):
+        seen.append((mixed, snr, number))
+        return mixed
+
+    return {"input": identity}
+
+
+def test_the_input_keeps_its_snr_and_the_bound_moves_with_it(estimators):
+    values, results = sweeps.sweep_snr(estimators, DATA, 20)
+    np.testing.assert_allclose(results["input"], values, atol=0.01)
+    np.testing.assert_allclose(np.subtract(results[sweeps.BOUND], values), 10 * np.log10(256 / 3))
+
+
+def test_spaced_sines_have_the_spacing_and_the_snr(estimators, monkeypatch):
+    frequencies = []
+
+    def recorded(frequency, *others):
+        frequencies.append(frequency)
+        return sum_of_sines(frequency, *others)
+
+    monkeypatch.setattr(sweeps, "sum_of_sines", recorded)
+    spacings, results = sweeps.sweep_spacing(estimators, DATA, 30)
+    for spacing, frequency in zip(spacings, frequencies, strict=True):
+        np.testing.assert_allclose(frequency[:, 1] - frequency[:, 0], spacing, rtol=1e-9)
+        assert (np.abs(frequency[:, :2] - frequency[:, 2:]) >= 10).all()
+        assert frequency.min() >= 10 and frequency.max() <= 64
+    np.testing.assert_allclose(results["input"], -2, atol=0.01)
+
+
+def test_the_number_of_sines_is_told_to_the_estimators(estimators, seen):
+    numbers, results = sweeps.sweep_number(estimators, DATA, 10)
+    assert [number for _, _, number in seen] == numbers == [1, 2, 3, 4, 5]
+    assert results[sweeps.BOUND] == sorted(results[sweeps.BOUND], reverse=True)
