@@ -15,7 +15,7 @@ except ImportError:  # a development dependency: without it, a row of the table 
     pywt = None
 
 GRID_STEP = 0.1  # Hz; a spectral peak of a one-second signal is 2 Hz wide
-RESTARTS = 12
+RESTARTS = 40
 SWEEPS = 8
 
 

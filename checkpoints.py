@@ -11,7 +11,8 @@ from zipfile import is_zipfile
 
 import torch
 
-from faults import Fault
+from config import from_dict
+from faults import ConfigurationFault, Fault
 from files import write_atomically
 
 FORMAT = 1
@@ -28,7 +29,7 @@ def write_checkpoint(path, checkpoint):
 
 
 def read_checkpoint(path, device="cpu"):
-    """The dictionary in a checkpoint, its tensors on `device`.
+    """The dictionary in a checkpoint, its tensors on `device`, its `config` as a Config.
 
     Only data are read, never code. Raises Fault if the file is missing, damaged, of another
     format version, or no checkpoint of this project.
@@ -48,4 +49,8 @@ def read_checkpoint(path, device="cpu"):
     if checkpoint["format"] != FORMAT:
         raise Fault(f"{path} has format {checkpoint['format']}, this version reads {FORMAT}; "
                     "train again")
+    try:
+        checkpoint["config"] = from_dict(checkpoint["config"])
+    except ConfigurationFault as fault:
+        raise Fault(f"{path}: {fault}; train again") from fault
     return checkpoint

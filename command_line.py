@@ -1,6 +1,7 @@
 """The command line that all scripts share: --preset, overrides, and a --help that suffices."""
 
 import argparse
+import re
 import sys
 
 import config as configuration
@@ -38,8 +39,10 @@ def parse_arguments(description, add_options=None):
         "overrides", nargs="*", metavar="section.key=value",
         help="settings for this run alone; the keys stand below",
     )
-    options = parser.parse_intermixed_args()
-    config = configuration.resolve(options.preset, options.overrides)
+    # Taken out first, so that overrides may stand anywhere, after a list of values too.
+    overrides = [text for text in sys.argv[1:] if re.match(r"\w+\.\w+=", text)]
+    options = parser.parse_args([text for text in sys.argv[1:] if text not in overrides])
+    config = configuration.resolve(options.preset, overrides + options.overrides)
     if options.help:
         parser.epilog = "\n".join([
             f"settings with their current values (preset {config.preset}):",

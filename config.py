@@ -12,6 +12,7 @@ from pathlib import Path
 from faults import ConfigurationFault
 from settings import IntRange, Range, check_range, nearest, parse, refuse, setting, settings
 
+LONGEST_SLOWED = 2048  # the matrix that slows signals down grows with the square of the length
 REPOSITORY = Path(__file__).resolve().parent
 
 
@@ -95,6 +96,10 @@ class TrainingConfig:
     remix: bool = setting(
         True, "pair every clean training signal with other noise in each epoch, at snr_db"
     )
+    slowest: float = setting(
+        0.8, "with remix, half of the clean training signals are slowed down by factors from this "
+        "to 1, which lowers their frequencies; 1 slows none", 0.1, 1,
+    )
     generator_lr: float = setting(
         1e-2, "Adam's learning rate for the generator, before the schedule", 1e-12, 10
     )
@@ -169,7 +174,9 @@ class Config:
 
 
 DEFAULT_PRESET = "dan"
-SPECTRAL_TRAINING = TrainingConfig(batch_size=16, pretrain_epochs=30, max_epochs=45)
+SPECTRAL_TRAINING = TrainingConfig(
+    batch_size=16, pretrain_epochs=30, max_epochs=45, slowest=1.0
+)
 PRESETS = {
     # The published sizes: 282,177 parameters in the generator, 10,577 in the discriminator.
     "dan": Config(),
@@ -178,7 +185,7 @@ PRESETS = {
         generator=GeneratorConfig(fourier=False),
         discriminator=DiscriminatorConfig(fourier=False),
         training=TrainingConfig(
-            remix=False, generator_lr=1e-3, discriminator_lr=1e-4, adam_beta2=0.999,
+            remix=False, slowest=1.0, generator_lr=1e-3, discriminator_lr=1e-4, adam_beta2=0.999,
             schedule="halving", adversarial_weight=3.0, precision="float32",
         ),
     ),
@@ -186,6 +193,7 @@ PRESETS = {
     "dan-small": Config(
         generator=GeneratorConfig(encoder_filters=6, decoder_filters=16, depth=2),
         discriminator=DiscriminatorConfig(filters=2, hidden_units=8),
+        training=TrainingConfig(slowest=1.0),
     ),
     # A generator on the spectrum, smaller than the smallest published one, near the limit.
     "spectral": Config(
@@ -250,6 +258,9 @@ def validate(config):
                 refuse(key, value, f"odd, such as {value + 1}")
         elif key == "generator.frame_length" and value % 4:
             refuse(key, value, f"a multiple of 4, such as {value + -value % 4}")
+    if config.training.slowest < 1 and data.length > LONGEST_SLOWED:
+        refuse("training.slowest", config.training.slowest,
+               f"1 for signals of more than {LONGEST_SLOWED} samples")
     if data.length > 2**24:
         refuse("data.duration", data.duration, f"at most {2**24} samples in all")
     if evaluation.lowpass_stopband >= nyquist:
@@ -273,7 +284,9 @@ def from_dict(stored):
         config = Config(preset=stored["preset"], **sections)
         validate(config)
     except (KeyError, TypeError) as error:
-        raise ConfigurationFault(f"the stored configuration does not fit: {error}") from error
+        raise ConfigurationFault(
+            f"the stored configuration lacks or misnames a setting ({error})"
+        ) from error
     return config
 
 

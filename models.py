@@ -17,7 +17,6 @@ from torch import nn
 from torch.nn import functional
 
 from checkpoints import read_checkpoint
-from config import from_dict
 from convolutions import LongConv1d, LongConvTranspose1d
 from faults import Fault
 
@@ -180,7 +179,7 @@ def load_generator(path, device="cpu"):
     Raises Fault if the file is missing, damaged or of another kind.
     """
     checkpoint = read_checkpoint(path, device)
-    config = from_dict(checkpoint["config"])
+    config = checkpoint["config"]
     generator = build_generator(config).to(device)
     try:
         generator.load_state_dict(checkpoint["generator"])

@@ -12,8 +12,8 @@ from files import write_atomically
 COLOURS = {
     "clean": "#000000", "noise": "#CC79A7", "mixed": "#888888", "input": "#888888",
     "lowpass": "#D55E00", "denoised": "#0072B2",
-    "Wiener": "#E69F00", "wavelet": "#B8860B", "oracle": "#000000", "Cramér–Rao bound": "#000000",
-    "spectral": "#CC79A7", "spectral-range": "#882255", "audio": "#CC79A7",
+    "Wiener": "#E69F00", "wavelet": "#B8860B", "oracle": "#666666", "Cramér–Rao bound": "#000000",
+    "spectral": "#CC79A7", "spectral-range": "#882255",
     "dan": "#0072B2", "dan-published": "#56B4E9", "dan-small": "#009E73",
 }
 DPI = 110
@@ -196,8 +196,9 @@ def comparison(result):
     ranked = sorted(methods, key=lambda method: methods[method]["total_snr_db"])
     totals = [methods[method]["total_snr_db"] for method in ranked]
     means = [methods[method]["snr_db"]["mean"] for method in ranked]
-    bars = axis.barh(ranked, totals, color=[COLOURS[method] for method in ranked], height=0.6)
-    axis.bar_label(bars, [f"{total:.1f}" for total in totals], padding=12)
+    axis.barh(ranked, totals, color=[COLOURS[method] for method in ranked], height=0.6)
+    for place, (total, mean) in enumerate(zip(totals, means, strict=True)):
+        axis.text(max(total, mean, 0) + 0.3, place, f"{total:.1f} dB", va="center")
     axis.plot(means, ranked, "|", color="black", markersize=14, label="mean of the signals' dB")
     axis.axvline(bound, color="black", linestyle="--", linewidth=1,
                  label=f"Cramér–Rao bound on total energies, {bound:.1f} dB")

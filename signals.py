@@ -4,6 +4,8 @@ Signals are arrays of shape (..., length); functions of clean, noise and mixed w
 arrays and on torch tensors alike where their docstring says so.
 """
 
+from functools import cache
+
 import numpy as np
 from scipy import stats
 
@@ -63,6 +65,26 @@ def mix(clean, noise, snr_db):
     noise_power = (noise**2).mean(-1)[..., None]
     gain = (clean_power / (noise_power + 1e-20) * 10 ** (-snr_db / 10)) ** 0.5
     return clean + gain * noise
+
+
+def slowing_matrix(length, factor):
+    """The matrix M with M @ x the signal x(factor · t), for a signal x of `length` samples.
+
+    factor: at most 1, so that nothing beyond the signal's end is asked for. The least-squares
+    fit of sines up to 86 % of the Nyquist frequency, in steps of half a bin, evaluated at the
+    slower times; exact to rounding for signals in that band, at the edges too.
+    """
+    return _sines(length, factor) @ _inverse_sines(length)
+
+
+def _sines(length, factor):
+    angle = np.pi * np.outer(np.arange(length) * factor, np.arange(0, 0.86, 1 / length))
+    return np.hstack([np.cos(angle), np.sin(angle)])
+
+
+@cache
+def _inverse_sines(length):
+    return np.linalg.pinv(_sines(length, 1), rcond=1e-7)
 
 
 def snr_db(clean, estimate):

@@ -20,7 +20,6 @@ import plots
 from baselines import lowpass
 from checkpoints import read_checkpoint, write_checkpoint
 from command_line import parse_arguments
-from config import from_dict
 from dataset import loaders
 from faults import ConfigurationFault, run
 from files import write_atomically
@@ -137,7 +136,7 @@ def resumable_checkpoint(config, device):
     """last.pt, if it was trained with this configuration; raises Fault otherwise."""
     path = config.checkpoint_folder / "last.pt"
     checkpoint = read_checkpoint(path, device)
-    stored = {key: value for key, value, _ in settings(from_dict(checkpoint["config"]))}
+    stored = {key: value for key, value, _ in settings(checkpoint["config"])}
     for key, value, _ in settings(config):
         if stored[key] != value and not key.startswith(FREE_ON_RESUME):
             raise ConfigurationFault(

@@ -120,7 +120,8 @@ def test_remixing_pairs_each_signal_with_other_noise_at_the_same_snr(config, dat
     for epoch in (1, 2, 1):
         remixed.set_epoch(epoch)
         clean, mixed = remixed[indices]
-        assert torch.equal(clean, stored.clean)
+        same = torch.isclose(clean, stored.clean).all(-1)
+        assert same.sum() == 20  # the others are slowed down
         torch.testing.assert_close(snr_db(clean.double(), mixed.double()),
                                    torch.full((40, 1), -2.0).double(), atol=1e-4, rtol=0)
         mixtures.append(mixed)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+import checkpoints
 from config import resolve
 from faults import Fault
 from losses import adversarial_loss, discriminator_loss, reconstruction_loss
@@ -77,6 +78,15 @@ def test_a_checkpoint_that_is_none_is_refused(content, tmp_path):
         path.write_bytes(content)
     with pytest.raises(Fault, match=r"best\.pt"):
         load_generator(path)
+
+
+def test_a_checkpoint_of_another_version_is_refused(tmp_path):
+    contents = {key: {} for key in checkpoints.KEYS}
+    for change, message in ({"format": 0}, "format 0"), ({"config": {"preset": "dan"}}, "lacks"):
+        torch.save(contents | {"format": checkpoints.FORMAT} | change, tmp_path / "best.pt")
+        with pytest.raises(Fault, match=message) as fault:
+            load_generator(tmp_path / "best.pt")
+        assert "best.pt" in str(fault.value) and "train again" in str(fault.value)
 
 
 def test_a_checkpoint_never_runs_code(tmp_path):

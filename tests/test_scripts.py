@@ -47,8 +47,8 @@ def test_presets_are_compared_and_missing_ones_named(overrides, script, tmp_path
     script("create_data", *overrides)
     for preset in ("dan", "dan-small"):
         assert script("train_gan", "--preset", preset, *overrides)[0] == 0
-    code, _, err = script("evaluate", *overrides, "--presets", "dan", "dan-small",
-                            "dan-published")
+    code, _, err = script("evaluate", "--presets", "dan", "dan-small",
+                            "dan-published", *overrides)
     assert code == 0 and "left out dan-published" in err
     results = json.loads((tmp_path / "checkpoints/comparison.json").read_text())
     assert set(results["denoisers"]) == {"dan", "dan-small"}

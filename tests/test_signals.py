@@ -43,6 +43,16 @@ def test_clean_signals_are_three_equal_sines_of_zero_phase():
     assert (clean[:, 0] == 0).all() and np.abs(clean).max() <= 1
 
 
+@pytest.mark.parametrize("factor", [0.1, 0.5, 0.8, 0.97, 1.0])
+def test_slowing_down_lowers_the_frequencies(factor):
+    frequency = np.random.default_rng(0).uniform(10, 64, (20, 3))
+    ones = np.ones((20, 3))
+    clean, expected = (signals.sum_of_sines(f, ones, 0.3 * ones, DATA)
+                       for f in (frequency, factor * frequency))
+    slowed = clean @ signals.slowing_matrix(256, factor).T
+    assert signals.snr_db(expected, slowed).min() > 60
+
+
 def test_noise_is_white_gaussian_of_the_configured_deviation():
     _, noise, _ = signals.draw(DATA, "train", 2000)
     assert abs(noise.mean()) < 5e-3 and abs(noise.std() - 0.5) < 5e-3
