@@ -12,7 +12,7 @@ from pathlib import Path
 from faults import ConfigurationFault
 from settings import IntRange, Range, check_range, nearest, parse, refuse, setting, settings
 
-LONGEST_SLOWED = 2048  # the matrix that slows signals down grows with the square of the length
+LONGEST_SLOWED = 1024  # the matrices that slow signals down grow with the square of the length
 REPOSITORY = Path(__file__).resolve().parent
 
 

@@ -19,7 +19,7 @@ from faults import Fault, run
 from files import write_atomically
 from signals import draw_range, mix, slowing_matrix, snr_db
 
-NUM_FACTORS = 16
+NUM_FACTORS = 32
 KINDS = ("clean", "noise", "mixed")
 CURE = "run create_data.py with the same preset and overrides"
 
@@ -68,10 +68,11 @@ class SignalDataset(Dataset):
             raise Fault(f"{folder / split} was changed after create_data.py wrote it; {CURE}")
         self.clean, self.mixed = (as_signals(x, device) for x in (clean, mixed))
         self.remix, self.snr_db, self.seed = remix, config.data.snr_db, config.training.seed
-        self.slowest = config.training.slowest
         if remix:
             noise = read_signals(folder, split, "noise", count, config.data.length)
             self.noise = as_signals(noise, device)
+            slows = config.training.slowest < 1
+            self.slowing = slowing_matrices(config, device) if slows else None
             self.set_epoch(0)
 
     def __len__(self):
@@ -94,17 +95,23 @@ class SignalDataset(Dataset):
             self.sign = torch.from_numpy(rng.choice(np.float32([-1, 1]), shape)).to(device)
             snr = np.broadcast_to(draw_range(self.snr_db, shape, rng), shape)
             self.snr = torch.from_numpy(snr.astype(np.float32)).to(device)
-            self.slowed = self.clean if self.slowest == 1 else self.slow_half(rng)
+            self.slowed = self.clean if self.slowing is None else self.slow_half(rng)
 
     def slow_half(self, rng):
         """The clean signals, half of them slowed down, in groups that share a factor."""
-        slowed, length = self.clean.clone(), self.clean.shape[-1]
-        chosen = rng.permutation(len(self))[: len(self) // 2]
-        for group in np.array_split(chosen, NUM_FACTORS):
-            matrix = slowing_matrix(length, rng.uniform(self.slowest, 1)).astype(np.float32)
-            group = torch.from_numpy(group).to(slowed.device)
-            slowed[group] = self.clean[group] @ torch.from_numpy(matrix.T).to(slowed.device)
+        slowed = self.clean.clone()
+        chosen = torch.from_numpy(rng.permutation(len(self))[: len(self) // 2]).to(slowed.device)
+        for group, matrix in zip(chosen.tensor_split(NUM_FACTORS), self.slowing, strict=True):
+            slowed[group] = self.clean[group] @ matrix.T
         return slowed
+
+
+def slowing_matrices(config, device):
+    """Matrices of NUM_FACTORS factors, drawn once from the seed, (factors, length, length)."""
+    rng = np.random.default_rng([config.training.seed, 2])
+    factors = rng.uniform(config.training.slowest, 1, NUM_FACTORS)
+    matrices = [slowing_matrix(config.data.length, factor) for factor in factors]
+    return torch.from_numpy(np.float32(matrices)).to(device)
 
 
 def as_signals(array, device):
