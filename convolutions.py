@@ -8,7 +8,7 @@ Fourier transform is fastest as one product with its matrix.
 """
 
 import math
-from functools import cache
+from functools import lru_cache
 
 import torch
 from torch import nn
@@ -102,7 +102,8 @@ def correlate(signals, kernels, before):
     return (product.view(-1, batch * outputs).T @ synthesis).view(batch, outputs, length)
 
 
-@cache
+@lru_cache(128)
+@torch.inference_mode(False)  # a matrix that is first made in inference serves training later
 def fourier_matrix(size, first, count):
     """Real parts above imaginary parts of the transform of samples first … first + count − 1.
 
@@ -114,7 +115,8 @@ def fourier_matrix(size, first, count):
     return torch.cat([angle.cos(), -angle.sin()]).float()
 
 
-@cache
+@lru_cache(128)
+@torch.inference_mode(False)
 def inverse_fourier_matrix(size, count):
     """The inverse transform to the first `count` samples, (2 · bins, count); `size` is even."""
     # Every bin stands for two, itself and its conjugate, but for the first and the last.

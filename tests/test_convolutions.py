@@ -67,3 +67,11 @@ def test_a_long_signal_goes_torchs_way():
     layer = LongConv1d(1, 2, 64)
     signals = torch.randn(1, 1, 4 * LONGEST)
     assert torch.equal(layer(signals), nn.Conv1d.forward(layer, functional.pad(signals, (31, 32))))
+
+
+def test_what_was_used_in_inference_can_train_afterwards():
+    layer, signals = LongConv1d(1, 2, 62, 2), torch.randn(1, 1, 74)
+    with torch.inference_mode():
+        layer(signals)
+    layer(signals.requires_grad_()).sum().backward()
+    assert signals.grad.isfinite().all()
