@@ -161,7 +161,7 @@ def evaluate(clean, mixed, estimators, config):
     Returns {method: estimate}, {method: {metric: array of one value a signal}}, and the summary
     that is printed and stored.
     """
-    snr, number = np.mean(config.data.snr_db), config.data.num_components
+    snr, number = total_snr_db(clean, mixed), config.data.num_components
     bound = float(cramer_rao_bound_db(snr, config.data.length, count_unknowns(config.data)))
     estimates = {name: estimator(mixed, snr, number) for name, estimator in estimators.items()}
     values, methods = {}, {}

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 LARGEST_ERROR = 0.02
 LEAST_SPEEDUP = 1.1
-REPETITIONS = 5
+REPETITIONS = 2
 
 
 def choose_precision(wanted, generator, discriminator, clean, mixed):

@@ -29,20 +29,26 @@ def sweep_snr(estimators, data, count):
 
 
 def sweep_spacing(estimators, data, count):
-    """Over the distance of two neighbouring sines in Hz; a third lies at least 10 Hz off."""
+    """Over the distance of two neighbouring sines in Hz; a third lies well apart from both.
+
+    At least 10 Hz off, or a fifth of the band where that is less; spacings of more than a third of
+    the band are left out.
+    """
     rng = np.random.default_rng([data.seed, 3])
+    band, snr = data.high_freq - data.low_freq, float(np.mean(data.snr_db))
+    apart, spacings = min(10, band / 5), [s for s in SPACINGS_HZ if s <= band / 3]
     cases = []
-    for spacing in SPACINGS_HZ:
+    for spacing in spacings:
         lower = rng.uniform(data.low_freq, data.high_freq - spacing, count)
         third = rng.uniform(data.low_freq, data.high_freq, count)
-        while (near := np.abs(third - lower - spacing / 2) < 10 + spacing / 2).any():
+        while (near := np.abs(third - lower - spacing / 2) < apart + spacing / 2).any():
             third[near] = rng.uniform(data.low_freq, data.high_freq, near.sum())
         frequency = np.stack([lower, lower + spacing, third], 1)
         clean = sum_of_sines(frequency, np.full((count, 3), 1 / 3), np.zeros((count, 3)), data)
         noise = rng.normal(0, data.noise_std, clean.shape)
-        clean, mixed = (x.astype(np.float32) for x in (clean, mix(clean, noise, data.snr_db)))
-        cases.append((clean, mixed, data.snr_db, 3))
-    return list(SPACINGS_HZ), compare(estimators, cases, "sweeping the spacing")
+        clean, mixed = (x.astype(np.float32) for x in (clean, mix(clean, noise, snr)))
+        cases.append((clean, mixed, snr, 3))
+    return spacings, compare(estimators, cases, "sweeping the spacing")
 
 
 def sweep_number(estimators, data, count):
@@ -50,7 +56,7 @@ def sweep_number(estimators, data, count):
     cases = []
     for number in NUMBERS:
         clean, _, mixed = draw(replace(data, num_components=number), "test", count)
-        cases.append((clean, mixed, data.snr_db, number))
+        cases.append((clean, mixed, total_snr_db(clean, mixed), number))
     return list(NUMBERS), compare(estimators, cases, "sweeping the number of sines")
 
 
@@ -60,5 +66,6 @@ def compare(estimators, cases, title):
     for clean, mixed, snr, number in tqdm(cases, desc=title, unit="step", leave=False):
         for name, estimator in estimators.items():
             results[name].append(total_snr_db(clean, estimator(mixed, snr, number)))
-        results[BOUND].append(float(cramer_rao_bound_db(snr, clean.shape[-1], number)))
+        bound = cramer_rao_bound_db(snr, clean.shape[-1], np.mean(number))
+        results[BOUND].append(float(bound))
     return results

@@ -52,3 +52,15 @@ def test_the_number_of_sines_is_told_to_the_estimators(estimators, seen):
     numbers, results = sweeps.sweep_number(estimators, DATA, 10)
     assert [number for _, _, number in seen] == numbers == [1, 2, 3, 4, 5]
     assert results[sweeps.BOUND] == sorted(results[sweeps.BOUND], reverse=True)
+
+
+@pytest.mark.parametrize("overrides", [
+    ["data.low_freq=10", "data.high_freq=12"],
+    ["data.snr_db=-5,10", "data.num_components=1,5"],
+])
+def test_sweeps_fit_other_data(overrides, estimators):
+    data = resolve("dan", overrides).data
+    for sweep in (sweeps.sweep_snr, sweeps.sweep_spacing, sweeps.sweep_number):
+        values, results = sweep(estimators, data, 5)
+        assert len(values) == len(results["input"]) == len(results[sweeps.BOUND]) > 0
+        assert np.isfinite(results["input"]).all()
