@@ -43,11 +43,10 @@ def main():
     make_deterministic()
     device = choose_device(config.training.device)
     train_loader, validation_loader = loaders(config, device)
+    game = new_game(config, device)
     if options.resume:
-        game = new_game(config, device)
         game.restore(resumable_checkpoint(config, device))
     else:
-        game = new_game(config, device)
         game.precision = probed_precision(game, train_loader.dataset, config.training)
     print(f"preset {config.preset} on {device}: generator "
           f"{count_parameters(game.generator):,} parameters, discriminator "
@@ -138,10 +137,10 @@ def resumable_checkpoint(config, device):
     checkpoint = read_checkpoint(path, device)
     stored = {key: value for key, value, _ in settings(checkpoint["config"])}
     for key, value, _ in settings(config):
-        if stored[key] != value and not key.startswith(FREE_ON_RESUME):
+        if stored.get(key) != value and not key.startswith(FREE_ON_RESUME):
             raise ConfigurationFault(
-                f"{path} was trained with {key}={stored[key]}, this run has {value}; resume with "
-                f"the same settings, or train anew without --resume"
+                f"{path} was trained with {key}={stored.get(key)}, this run has {value}; resume "
+                "with the same settings, or train anew without --resume"
             )
     return checkpoint
 
@@ -174,7 +173,7 @@ def draw_figures(config, validation, history):
     figure = plots.performance(history, training.pretrain_epochs, best_epoch(history)["epoch"])
     plots.save(figure, folder / "performance_plot.png")
     generator, _ = load_generator(config.checkpoint_folder / "best.pt")
-    clean, mixed = (x[:NUM_PLOTTED, 0].numpy() for x in (validation.clean, validation.mixed))
+    clean, mixed = (x[:NUM_PLOTTED, 0].cpu().numpy() for x in (validation.clean, validation.mixed))
     shown = {
         "clean": clean,
         "mixed": mixed,
