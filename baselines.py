@@ -6,7 +6,7 @@ noise; the oracle knows the whole model but for the frequencies.
 """
 
 import numpy as np
-from scipy import optimize, signal
+from scipy import optimize, signal, special
 from tqdm import tqdm
 
 try:
@@ -145,6 +145,5 @@ def mean_of_decibels_db(num_parameters):
 
     −E[10·log10(χ²ₚ / p)] = 10·log10(p / 2) − 10·ψ(p / 2) / ln 10, with the digamma function ψ.
     """
-    from scipy.special import digamma
-
-    return 10 * (np.log10(num_parameters / 2) - digamma(num_parameters / 2) / np.log(10))
+    half = num_parameters / 2
+    return 10 * (np.log10(half) - special.digamma(half) / np.log(10))

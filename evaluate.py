@@ -19,6 +19,7 @@ import plots
 from baselines import (
     cramer_rao_bound_db,
     lowpass,
+    mean_of_decibels_db,
     pywt,
     sinusoid_oracle,
     wavelet_shrinkage,
@@ -162,7 +163,9 @@ def evaluate(clean, mixed, estimators, config):
     that is printed and stored.
     """
     snr, number = total_snr_db(clean, mixed), config.data.num_components
-    bound = float(cramer_rao_bound_db(snr, config.data.length, count_unknowns(config.data)))
+    unknowns = count_unknowns(config.data)
+    bound = float(cramer_rao_bound_db(snr, config.data.length, unknowns))
+    at_bound = bound + float(mean_of_decibels_db(unknowns))
     estimates = {name: estimator(mixed, snr, number) for name, estimator in estimators.items()}
     values, methods = {}, {}
     for method, estimate in estimates.items():
@@ -172,7 +175,8 @@ def evaluate(clean, mixed, estimators, config):
         }
         methods[method]["total_snr_db"] = total_snr_db(clean, estimate)
         methods[method]["distance_to_bound_db"] = bound - methods[method]["total_snr_db"]
-    return estimates, values, {"count": len(clean), "bound_db": bound, "methods": methods}
+    result = {"count": len(clean), "bound_db": bound, "mean_at_bound_db": at_bound}
+    return estimates, values, result | {"methods": methods}
 
 
 def measure(clean, mixed, estimate, data):
@@ -192,7 +196,8 @@ def print_table(split, result):
     """Three lines a method: mean ± 95 % confidence interval, median, worst."""
     headings = [*(heading for heading, _ in METRICS.values()), "total SNR", "to the bound"]
     print(f"\n{result['count']} {split} signals; Cramér–Rao bound on the total SNR: "
-          f"{result['bound_db']:.2f} dB\n{'':<20}" + "".join(f"{h:>17}" for h in headings))
+          f"{result['bound_db']:.2f} dB (mean of the signals' dB there: "
+          f"{result['mean_at_bound_db']:.2f})\n{'':<20}" + "".join(f"{h:>17}" for h in headings))
     for method, metrics in result["methods"].items():
         rows = {
             f"{method} mean": lambda m: f"{m['mean']:.3f} ± {m['confidence_95']:.3f}",

@@ -16,7 +16,13 @@ COLOURS = {
     "spectral": "#CC79A7", "spectral-range": "#882255",
     "dan": "#0072B2", "dan-published": "#56B4E9", "dan-small": "#009E73",
 }
+SPARE_COLOURS = ("#44AA99", "#332288", "#999933", "#AA4499", "#117733")
 DPI = 110
+
+
+def colour_of(name):
+    """The colour of a kind of signal or of a method; presets of your own get a spare one."""
+    return COLOURS.get(name, SPARE_COLOURS[sum(name.encode()) % len(SPARE_COLOURS)])
 
 
 def save(figure, path, keep_open=False):
@@ -50,7 +56,7 @@ def created_data(examples, sample_rate):
     for column, (split, example) in zip(axes.T, examples.items(), strict=True):
         for axis, kind in zip(column, kinds, strict=True):
             time = np.arange(len(example[kind])) / sample_rate
-            axis.plot(time, example[kind], color=COLOURS[kind], linewidth=0.9)
+            axis.plot(time, example[kind], color=colour_of(kind), linewidth=0.9)
             axis.set_title(f"{split}: {kind}")
             axis.grid(alpha=0.3)
         column[-1].set_xlabel("time in s")
@@ -72,8 +78,8 @@ def denoised_against_lowpass(example, sample_rate):
         time = np.arange(len(signal)) / sample_rate
         frequency = np.fft.rfftfreq(len(signal), 1 / sample_rate)
         amplitude = 2 / len(signal) * np.abs(np.fft.rfft(signal))
-        over_time[column].plot(time, signal, color=COLOURS[kind], linewidth=0.9)
-        over_frequency[column].plot(frequency, amplitude, color=COLOURS[kind], linewidth=1.1)
+        over_time[column].plot(time, signal, color=colour_of(kind), linewidth=0.9)
+        over_frequency[column].plot(frequency, amplitude, color=colour_of(kind), linewidth=1.1)
         if kind != "clean":
             clean = np.abs(np.fft.rfft(example["clean"])) * 2 / len(signal)
             over_frequency[column].plot(frequency, clean, color="black", linewidth=0.7,
@@ -137,7 +143,7 @@ def improvement_distribution(improvements, signals):
     everything = np.concatenate(list(improvements.values()))
     bins = np.linspace(np.floor(everything.min()), np.ceil(everything.max()), 60)
     for method, values in improvements.items():
-        axis.hist(values, bins, color=COLOURS[method], alpha=0.6,
+        axis.hist(values, bins, color=colour_of(method), alpha=0.6,
                   label=f"{method}: mean {values.mean():.1f} dB, worst {values.min():.1f} dB")
     axis.axvline(0, color="black", linewidth=0.9)
     axis.set(title=f"SNR improvement on {signals}", xlabel="output SNR − input SNR in dB",
@@ -155,7 +161,7 @@ def residual_spectra(spectra, data, signals):
     figure, axis = pyplot.subplots(figsize=(9, 4.5), layout="constrained")
     for method, spectrum in spectra.items():
         frequency = np.linspace(0, data.sample_rate / 2, len(spectrum))
-        axis.plot(frequency, spectrum, color=COLOURS[method], linewidth=1.5, label=method)
+        axis.plot(frequency, spectrum, color=colour_of(method), linewidth=1.5, label=method)
     axis.axvspan(data.low_freq, data.high_freq, color="black", alpha=0.07, label="signal band")
     axis.set(title=f"Mean spectrum of the residual (estimate − clean), {signals}",
              xlabel="frequency in Hz", ylabel="energy per bin in dB")
@@ -177,7 +183,7 @@ def training_curves(checkpoints):
         snr = [row["validation_snr_db"] for row in checkpoint["history"]]
         for axis, x in zip(axes, (epochs, epochs / epochs[-1] * checkpoint["seconds"]),
                            strict=True):
-            axis.plot(x, snr, color=COLOURS[preset], linewidth=1.4, label=preset)
+            axis.plot(x, snr, color=colour_of(preset), linewidth=1.4, label=preset)
             axis.grid(alpha=0.3)
     axes[0].set(xlabel="epoch", ylabel="validation SNR in dB")
     axes[1].set(xlabel="training time in s", xscale="log")
@@ -196,7 +202,7 @@ def comparison(result):
     ranked = sorted(methods, key=lambda method: methods[method]["total_snr_db"])
     totals = [methods[method]["total_snr_db"] for method in ranked]
     means = [methods[method]["snr_db"]["mean"] for method in ranked]
-    axis.barh(ranked, totals, color=[COLOURS[method] for method in ranked], height=0.6)
+    axis.barh(ranked, totals, color=[colour_of(method) for method in ranked], height=0.6)
     for place, (total, mean) in enumerate(zip(totals, means, strict=True)):
         axis.text(max(total, mean, 0) + 0.3, place, f"{total:.1f} dB", va="center")
     axis.plot(means, ranked, "|", color="black", markersize=14, label="mean of the signals' dB")
@@ -221,7 +227,7 @@ def sweep(values, results, label, signals):
         reference = method in ("input", "oracle", "Cramér–Rao bound")
         axis.plot(values, snr, {"oracle": ":", "Cramér–Rao bound": "--"}.get(method, "-"),
                   marker=None if reference else "o", markersize=4, linewidth=1.5,
-                  color=COLOURS[method], label=method)
+                  color=colour_of(method), label=method)
     if values[0] > 0 and values[-1] / values[0] > 20:
         axis.set_xscale("log")
         axis.set_xticks(values, [f"{value:g}" for value in values], minor=False)
