@@ -188,7 +188,7 @@ def training_curves(checkpoints):
     axes[0].set(xlabel="epoch", ylabel="validation SNR in dB")
     axes[1].set(xlabel="training time in s", xscale="log")
     axes[0].legend()
-    figure.suptitle("Training: output SNR on the validation signals")
+    figure.suptitle("Training: output SNR on each preset's own validation signals")
     return figure
 
 
