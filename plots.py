@@ -158,7 +158,7 @@ def residual_spectra(spectra, data, signals):
 
     spectra: {method: array (length // 2 + 1,) in dB}; data: a DataConfig, for rate and band.
     """
-    figure, axis = pyplot.subplots(figsize=(9, 4.5), layout="constrained")
+    figure, axis = pyplot.subplots(figsize=(10.5, 4.5), layout="constrained")
     for method, spectrum in spectra.items():
         frequency = np.linspace(0, data.sample_rate / 2, len(spectrum))
         axis.plot(frequency, spectrum, color=colour_of(method), linewidth=1.5, label=method)
@@ -167,7 +167,7 @@ def residual_spectra(spectra, data, signals):
              xlabel="frequency in Hz", ylabel="energy per bin in dB")
     axis.set_ylim(bottom=max(axis.get_ylim()[0], -60))
     axis.grid(alpha=0.3)
-    axis.legend()
+    figure.legend(loc="outside right upper", fontsize=8)
     return figure
 
 
@@ -222,7 +222,7 @@ def sweep(values, results, label, signals):
 
     results: {method: list of the ratio of total energies in dB at each of `values`}.
     """
-    figure, axis = pyplot.subplots(figsize=(9, 5.5), layout="constrained")
+    figure, axis = pyplot.subplots(figsize=(10.5, 5.5), layout="constrained")
     for method, snr in results.items():
         reference = method in ("input", "oracle", "Cramér–Rao bound")
         axis.plot(values, snr, {"oracle": ":", "Cramér–Rao bound": "--"}.get(method, "-"),
@@ -237,5 +237,5 @@ def sweep(values, results, label, signals):
     axis.set(title=f"Output SNR over the {label} ({signals})", xlabel=label,
              ylabel="output SNR in dB, ratio of total energies")
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=8, ncols=2)
+    figure.legend(loc="outside right upper", fontsize=8)
     return figure
