@@ -199,6 +199,6 @@ def test_the_published_recipe_is_kept():
         "training.adversarial_weight=3", "training.reconstruction_weight=9",
         "training.discriminator_weight=2", "training.adam_beta2=0.999", "training.seed=42",
         "training.schedule=halving", "training.lr_halving_epochs=50", "training.remix=false",
-        "training.precision=float32",
+        "training.precision=float32", "training.slowest=1",
     ]).training
     assert config.data == resolve("dan").data
