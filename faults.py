@@ -26,6 +26,12 @@ def run(main):
     except Fault as fault:
         print(f"error: {fault}", file=sys.stderr)
         sys.exit(fault.exit_code)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # The file system says no (missing folder, no permission, a full disk): not a bug.
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        sys.exit(Fault.exit_code)
     except KeyboardInterrupt as stop:
         print(f"error: {stop or 'stopped by Ctrl-C'}", file=sys.stderr)
         sys.exit(130)

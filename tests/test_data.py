@@ -206,3 +206,10 @@ def test_a_fault_in_the_data_names_the_file_and_the_cure(damage, script, overrid
 def test_show_without_a_screen_does_not_block(script, overrides):
     code, out, _ = script("create_data", *overrides, "--show")
     assert code == 0 and "no screen" in out
+
+
+def test_a_folder_that_cannot_be_made_is_named(script, overrides, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    code, _, err = script("create_data", *overrides, f"paths.data={tmp_path / 'file' / 'data'}")
+    assert code == 1 and "Not a directory" in one_error(err)
+    assert (tmp_path / "file").read_text() == "mine"
