@@ -88,7 +88,7 @@ class DiscriminatorConfig:
 class TrainingConfig:
     batch_size: int = setting(50, "signals per training step", 1, 1_000_000)
     pretrain_epochs: int = setting(40, "epochs of the generator alone", 0, 1_000_000)
-    max_epochs: int = setting(200, "epochs of both phases together, at most", 1, 1_000_000)
+    max_epochs: int = setting(160, "epochs of both phases together, at most", 1, 1_000_000)
     patience: int = setting(
         50, "adversarial epochs without a better validation reconstruction loss before stopping",
         1, 1_000_000,
@@ -185,15 +185,15 @@ PRESETS = {
         generator=GeneratorConfig(fourier=False),
         discriminator=DiscriminatorConfig(fourier=False),
         training=TrainingConfig(
-            remix=False, slowest=1.0, generator_lr=1e-3, discriminator_lr=1e-4, adam_beta2=0.999,
-            schedule="halving", adversarial_weight=3.0, precision="float32",
+            max_epochs=200, remix=False, slowest=1.0, generator_lr=1e-3, discriminator_lr=1e-4,
+            adam_beta2=0.999, schedule="halving", adversarial_weight=3.0, precision="float32",
         ),
     ),
     # The published small sizes: 26,373 and 1,245.
     "dan-small": Config(
         generator=GeneratorConfig(encoder_filters=6, decoder_filters=16, depth=2),
         discriminator=DiscriminatorConfig(filters=2, hidden_units=8),
-        training=TrainingConfig(slowest=1.0),
+        training=TrainingConfig(max_epochs=200, slowest=1.0),
     ),
     # A generator on the spectrum, smaller than the smallest published one, near the limit.
     "spectral": Config(

@@ -108,7 +108,7 @@ class SignalDataset(Dataset):
 
 def slowing_matrices(config, device):
     """Matrices of NUM_FACTORS factors, drawn once from the seed, (factors, length, length)."""
-    rng = np.random.default_rng([config.training.seed, 2])
+    rng = np.random.default_rng([config.training.seed, 0, 2])
     factors = rng.uniform(config.training.slowest, 1, NUM_FACTORS)
     matrices = [slowing_matrix(config.data.length, factor) for factor in factors]
     return torch.from_numpy(np.float32(matrices)).to(device)
