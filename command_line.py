@@ -14,7 +14,8 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigurationFault(f"{message}; see python {self.prog} --help")
 
 
-def parse_arguments(description, add_options=None):
+def parse_arguments(description, add_options=None,
+                    default_preset=configuration.DEFAULT_PRESET):
     """The resolved Config and the parsed options of the running script.
 
     description: what the script does, the first thing that --help shows.
@@ -29,9 +30,8 @@ def parse_arguments(description, add_options=None):
     )
     parser.add_argument("--help", "-h", action="store_true", help="show this text and end")
     parser.add_argument(
-        "--preset", metavar="NAME", default=configuration.DEFAULT_PRESET,
-        help=f"one of: {', '.join(configuration.PRESETS)} "
-             f"(default: {configuration.DEFAULT_PRESET})",
+        "--preset", metavar="NAME", default=default_preset,
+        help=f"one of: {', '.join(configuration.PRESETS)} (default: {default_preset})",
     )
     if add_options:
         add_options(parser)
@@ -41,7 +41,7 @@ def parse_arguments(description, add_options=None):
     )
     # Taken out first, so that overrides may stand anywhere, after a list of values too.
     overrides = [text for text in sys.argv[1:] if re.match(r"\w+\.\w+=", text)]
-    options = parser.parse_args([text for text in sys.argv[1:] if text not in overrides])
+    options = parser.parse_intermixed_args([text for text in sys.argv[1:] if text not in overrides])
     config = configuration.resolve(options.preset, overrides + options.overrides)
     if options.help:
         parser.epilog = "\n".join([

@@ -29,6 +29,18 @@ class DataConfig:
         0.0, "amplitudes are uniform in 1 ± this; 0 makes them equal", 0, 1
     )
     random_phase: bool = setting(False, "draw the phases of the sines; otherwise they are zero")
+    clean_source: str = setting("", "folder of clean recordings to cut signals from; empty: sines")
+    noise_source: str = setting("", "folder of noise recordings; empty: Gaussian white noise")
+    source_rate: int = setting(
+        0, "samples per second of .npy recordings; 0 takes sample_rate", 0, 768_000
+    )
+    speed: float | Range = setting(
+        1.0, "a range low,high plays noise recordings at speeds drawn from it, and clean ones "
+        "again where they are fewer than num_train", 0.1, 10,
+    )
+    white_share: float = setting(
+        0.0, "share of the noise signals that are white noise, with a noise_source", 0, 1
+    )
     noise_std: float = setting(
         0.5, "standard deviation of the noise as stored, before scaling to snr_db", 1e-6, 1e6
     )
@@ -36,8 +48,12 @@ class DataConfig:
         -2.0, "signal-to-noise ratio of a mixture in dB; a range low,high is drawn per signal",
         -100, 100,
     )
-    num_train: int = setting(1600, "number of training signals", 1, 1_000_000)
-    num_validation: int = setting(200, "number of validation signals", 1, 1_000_000)
+    num_train: int = setting(
+        1600, "number of training signals; of recordings, at most", 1, 1_000_000
+    )
+    num_validation: int = setting(
+        200, "number of validation signals; of recordings, at most", 1, 1_000_000
+    )
     seed: int = setting(42, "seed of everything that is drawn for the data", 0, 2**63 - 1)
 
     @property
@@ -63,15 +79,30 @@ class SpectralGeneratorConfig:
     channels: int = setting(32, "channels of every convolution but the last", 1, 4096)
     blocks: int = setting(4, "number of residual blocks", 0, 256)
     kernel_size: int = setting(5, "kernel length in frequency bins, odd", 1, 255)
-    frame_length: int = setting(
-        0, "samples of a short-time frame, a multiple of 4; 0 takes a signal as one frame", 0, 2**16
+    zero_padding: int = setting(2, "length of the transform over that of a signal", 1, 16)
+
+
+@dataclass(frozen=True)
+class ShortTimeGeneratorConfig:
+    kind: str = setting("short-time", "kind of network; a preset's own", choices=("short-time",))
+    channels: int = setting(
+        24, "channels of the first layer; the n-th layer has n times as many", 1, 1024
     )
-    frame_kernel_size: int = setting(1, "kernel length in frames, odd", 1, 255)
-    zero_padding: int = setting(2, "length of the transform over that of a frame", 1, 16)
+    levels: int = setting(3, "encoder layers, each halving the number of frequency bins", 1, 8)
+    blocks: int = setting(4, "residual blocks between encoder and decoder", 0, 64)
+    kernel_size: int = setting(5, "kernel length of encoder and decoder in bins, odd", 1, 255)
+    frame_kernel_size: int = setting(3, "kernel length of the blocks in frames, odd", 1, 255)
+    frame_length: int = setting(256, "samples of a frame, a power of 2; frames overlap by half",
+                                16, 2**14)
+    level_frames: int = setting(31, "frames to either side that the level is taken over", 1, 4096)
 
 
 # The kinds of generators; a configuration holds one of them, its preset says which.
-GENERATORS = {"waveform": GeneratorConfig, "spectral": SpectralGeneratorConfig}
+GENERATORS = {
+    "waveform": GeneratorConfig,
+    "spectral": SpectralGeneratorConfig,
+    "short-time": ShortTimeGeneratorConfig,
+}
 
 
 @dataclass(frozen=True)
@@ -120,8 +151,12 @@ class TrainingConfig:
     adversarial_weight: float = setting(
         0.02, "weight of the adversarial loss in the generator's loss", 0, 1e6
     )
+    reconstruction_loss: str = setting(
+        "L1", "L1 (mean absolute error), or SNR+spectrum (output SNR and compressed spectra, the "
+        "same at every level)", choices=("L1", "SNR+spectrum"),
+    )
     reconstruction_weight: float = setting(
-        9.0, "weight of the L1 loss in the generator's loss", 0, 1e6
+        9.0, "weight of the reconstruction loss in the generator's loss", 0, 1e6
     )
     discriminator_weight: float = setting(2.0, "weight of the discriminator's loss", 0, 1e6)
     seed: int = setting(42, "seed of the initial weights and of the order of the signals",
@@ -154,7 +189,9 @@ class PathsConfig:
 class Config:
     preset: str = "dan"
     data: DataConfig = DataConfig()
-    generator: GeneratorConfig | SpectralGeneratorConfig = GeneratorConfig()
+    generator: GeneratorConfig | SpectralGeneratorConfig | ShortTimeGeneratorConfig = (
+        GeneratorConfig()
+    )
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -207,6 +244,20 @@ PRESETS = {
         training=SPECTRAL_TRAINING,
         paths=PathsConfig(data="data/range"),
     ),
+    # For recordings: speech, birds, machines at 8 kHz.
+    "audio": Config(
+        data=DataConfig(
+            sample_rate=8000, low_freq=100.0, high_freq=2000.0, snr_db=(-5.0, 10.0),
+            speed=(0.75, 1.3), white_share=0.2, num_train=6000, num_validation=200,
+        ),
+        generator=ShortTimeGeneratorConfig(),
+        training=TrainingConfig(
+            batch_size=16, pretrain_epochs=3, max_epochs=4, slowest=1.0, generator_lr=5e-3,
+            reconstruction_loss="SNR+spectrum",
+        ),
+        evaluation=EvaluationConfig(lowpass_passband=2000.0, lowpass_stopband=2500.0),
+        paths=PathsConfig(data="data/audio"),
+    ),
 }
 
 
@@ -254,10 +305,10 @@ def validate(config):
         )
     for key, value, _ in settings(config):
         if key in ("generator.kernel_size", "generator.frame_kernel_size") and value % 2 == 0:
-            if config.generator.kind == "spectral":
+            if config.generator.kind != "waveform":
                 refuse(key, value, f"odd, such as {value + 1}")
-        elif key == "generator.frame_length" and value % 4:
-            refuse(key, value, f"a multiple of 4, such as {value + -value % 4}")
+        elif key == "generator.frame_length" and value & (value - 1):
+            refuse(key, value, f"a power of 2, such as {1 << value.bit_length()}")
     if config.training.slowest < 1 and data.length > LONGEST_SLOWED:
         refuse("training.slowest", config.training.slowest,
                f"1 for signals of more than {LONGEST_SLOWED} samples")

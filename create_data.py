@@ -2,6 +2,7 @@
 
     python create_data.py
     python create_data.py data.snr_db=-5,10 data.num_components=1,5 --show
+    python create_data.py --preset audio data.clean_source=speech data.noise_source=noise
 
 Next: python dataset.py
 """
@@ -17,6 +18,7 @@ import dataset
 import plots
 from command_line import parse_arguments
 from faults import Fault, run
+from recordings import clean_segments, noise_passages
 from signals import draw
 
 WAV_RATE = 44_100
@@ -29,11 +31,11 @@ def main():
             "--show", action="store_true", help="also open the figure in a window"
         ),
     )
-    examples = create_data(config)
+    examples, counts = create_data(config)
     path = config.image_folder / "created_data.png"
     plots.save(plots.created_data(examples, config.data.sample_rate), path, keep_open=options.show)
-    print(f"wrote {config.data.num_train} training and {config.data.num_validation} validation "
-          f"signals to {config.data_folder}\nwrote {path}")
+    print(f"wrote {counts['train']} training and {counts['validation']} validation signals to "
+          f"{config.data_folder}\nwrote {path}")
     if options.show:
         plots.show()
 
@@ -41,27 +43,45 @@ def main():
 def create_data(config):
     """Write both splits, their WAV copies and, last, the manifest into `config.data_folder`.
 
-    Returns the first signal of each split and kind, `examples[split][kind]`, float32 (length,).
+    Returns the first signal of each split and kind, `examples[split][kind]`, float32 (length,),
+    and the number of signals in each split, which recordings may not suffice for.
     Files that an earlier run wrote are replaced, or removed where this run has fewer. Raises
     Fault, before anything is written, where a file that no run wrote stands in the way.
     """
-    folder, counts = config.data_folder, dataset.split_counts(config.data)
+    folder = config.data_folder
+    splits = draw_splits(config.data)
+    counts = {split: len(arrays["clean"]) for split, arrays in splits.items()}
     claim_files(folder, counts)
     checksums, examples = {}, {}
     with tqdm(total=sum(counts.values()), desc="writing", unit="signal") as bar:
-        for split, count in counts.items():
-            arrays = dict(zip(dataset.KINDS, draw(config.data, split, count), strict=True))
-            for number in range(count):
+        for split, arrays in splits.items():
+            for number in range(counts[split]):
                 for kind, array in arrays.items():
                     np.save(folder / dataset.signal_path(split, kind, number), array[number])
                 bar.update()
-            checksums[split] = dataset.checksum(arrays["clean"], arrays["mixed"])
+            checksums[split] = {kind: dataset.checksum(array) for kind, array in arrays.items()}
             examples[split] = {kind: array[0] for kind, array in arrays.items()}
             write_wavs(folder, split, examples[split], config.data.sample_rate)
     dataset.write_manifest(folder, {
         "complete": True, "counts": counts, "checksums": checksums, "data": asdict(config.data),
     })
-    return examples
+    return examples, counts
+
+
+def draw_splits(data):
+    """All signals, {split: {kind: float32 (count, length)}}, drawn or cut from recordings."""
+    counts = dataset.split_counts(data)
+    clean = noise = dict.fromkeys(counts)
+    if data.clean_source:
+        clean = clean_segments(data, counts)
+        counts = {split: len(segments) for split, segments in clean.items()}
+    if data.noise_source:
+        noise = noise_passages(data, counts)
+    return {
+        split: dict(zip(dataset.KINDS, draw(data, split, count, clean[split], noise[split]),
+                        strict=True))
+        for split, count in counts.items()
+    }
 
 
 def claim_files(folder, counts):

@@ -15,20 +15,24 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
 from command_line import parse_arguments
+from config import DataConfig
 from faults import Fault, run
 from files import write_atomically
 from signals import draw_range, mix, slowing_matrix, snr_db
 
 NUM_FACTORS = 32
+# What only create_data.py needs to know: left as it is by default, any stored value will do.
+SOURCES = ("clean_source", "noise_source", "source_rate", "speed", "white_share")
 KINDS = ("clean", "noise", "mixed")
+SPLITS = ("train", "validation")
 CURE = "run create_data.py with the same preset and overrides"
 
 
 def main():
     config, _ = parse_arguments(__doc__)
-    train_loader, validation_loader = loaders(config)
-    for split, loader in (("train", train_loader), ("validation", validation_loader)):
-        describe(split, loader.dataset)
+    train_loader, _ = loaders(config)
+    for split in ("train", "validation"):
+        describe(split, SignalDataset(config, split))
     clean, mixed = next(iter(train_loader))
     print(f"one batch   clean {tuple(clean.shape)}, mixed {tuple(mixed.shape)}, {clean.dtype}")
 
@@ -47,8 +51,8 @@ class SignalDataset(Dataset):
     """Pairs of clean and mixed signals of one split, in memory.
 
     An index gives (clean, mixed) of shape (1, length); a list of indices gives a whole batch of
-    shape (batch, 1, length) at once. `clean` and `mixed` hold all, (count, 1, length), float32,
-    on the device.
+    shape (batch, 1, length) at once. `clean` and `mixed` (with `remix`, `clean` and `noise`) hold
+    all, (count, 1, length), float32, on the device.
 
     With `remix`, each clean signal is mixed anew at every access, as `set_epoch` draws it: with
     the noise of another signal, shifted in a circle and turned over at random. That makes of the
@@ -59,21 +63,15 @@ class SignalDataset(Dataset):
     def __init__(self, config, split, device="cpu", remix=False):
         """Load and check a split; raises Fault, naming the file and the cure."""
         manifest = check_manifest(config)
-        folder, count = config.data_folder, manifest["counts"][split]
-        clean, mixed = (
-            read_signals(folder, split, kind, count, config.data.length)
-            for kind in ("clean", "mixed")
-        )
-        if checksum(clean, mixed) != manifest["checksums"][split]:
-            raise Fault(f"{folder / split} was changed after create_data.py wrote it; {CURE}")
-        self.clean, self.mixed = (as_signals(x, device) for x in (clean, mixed))
+        self.clean = load_signals(config, manifest, split, "clean", device)
         self.remix, self.snr_db, self.seed = remix, config.data.snr_db, config.training.seed
         if remix:
-            noise = read_signals(folder, split, "noise", count, config.data.length)
-            self.noise = as_signals(noise, device)
+            self.noise = load_signals(config, manifest, split, "noise", device)
             slows = config.training.slowest < 1
             self.slowing = slowing_matrices(config, device) if slows else None
             self.set_epoch(0)
+        else:
+            self.mixed = load_signals(config, manifest, split, "mixed", device)
 
     def __len__(self):
         return len(self.clean)
@@ -114,8 +112,12 @@ def slowing_matrices(config, device):
     return torch.from_numpy(np.float32(matrices)).to(device)
 
 
-def as_signals(array, device):
-    """An array (count, length) as a tensor (count, 1, length) on the device."""
+def load_signals(config, manifest, split, kind, device):
+    """All signals of one split and kind, float32 (count, 1, length) on the device, checked."""
+    folder = config.data_folder
+    array = read_signals(folder, split, kind, manifest["counts"][split], config.data.length)
+    if checksum(array) != manifest["checksums"][split][kind]:
+        raise Fault(f"{folder / split / kind} was changed after create_data.py wrote it; {CURE}")
     return torch.from_numpy(array).unsqueeze(1).to(device)
 
 
@@ -182,12 +184,9 @@ def written_files(counts):
             yield from (signal_path(split, kind, index) for index in range(count))
 
 
-def checksum(*arrays):
-    """SHA-256 of the arrays' bytes."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array))
-    return digest.hexdigest()
+def checksum(array):
+    """SHA-256 of the array's bytes."""
+    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
 
 
 def manifest_path(folder):
@@ -206,8 +205,8 @@ def read_manifest(folder):
     try:
         manifest = json.loads(path.read_bytes())
         counts = manifest["counts"]
-        if not all(isinstance(count, int) for count in counts.values()):
-            raise ValueError("counts are whole numbers")
+        if set(counts) != set(SPLITS) or not all(type(n) is int and n > 0 for n in counts.values()):
+            raise ValueError("counts are the numbers of signals in both splits")
     except FileNotFoundError:
         raise Fault(f"{path} is missing; {CURE}") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -220,15 +219,31 @@ def read_manifest(folder):
 def check_manifest(config):
     """The complete manifest that fits the configuration; raises Fault otherwise."""
     manifest, path = read_manifest(config.data_folder), manifest_path(config.data_folder)
-    if not manifest.get("complete"):
+    if manifest.get("complete") is not True:
         raise Fault(f"{path} says that create_data.py was cut short; {CURE}")
+    checksums = manifest.get("checksums")
+    if not isinstance(checksums, dict) or not all(
+        isinstance(checksums.get(split), dict) and set(KINDS) <= checksums[split].keys()
+        for split in split_counts(config.data)
+    ):
+        raise Fault(f"{path} lacks checksums, as that of an earlier version does; {CURE}")
     wanted = json.loads(json.dumps(asdict(config.data)))
-    stored = manifest.get("data", {})
+    unset = asdict(DataConfig())
+    stored = manifest.get("data")
+    stored = stored if isinstance(stored, dict) else {}
     for key, value in wanted.items():
+        if key in SOURCES and value == unset[key]:
+            continue
         if stored.get(key) != value:
             raise Fault(f"{path} has data.{key}={stored.get(key)}, the configuration has {value}; "
                         f"{CURE}")
     return manifest
+
+
+def is_recorded(config):
+    """Whether what is stored was cut from recordings, at least the clean signals or the noise."""
+    stored = check_manifest(config)["data"]
+    return bool(stored["clean_source"] or stored["noise_source"])
 
 
 def read_signals(folder, split, kind, count, length):

@@ -4,10 +4,12 @@
     python evaluate.py --preset dan-small
     python evaluate.py --presets dan dan-published dan-small spectral      # in one table
 
-On the validation signals, and on fresh test signals that no decision of a training saw. Prints a
-table, writes evaluation.json to checkpoints/<preset>/ and figures to images/<preset>/; with
---presets, comparison.json to checkpoints/, and figures to images/comparison/, sweeps over the
-input SNR, the spacing and the number of sines among them.
+On the validation signals, and on fresh test signals that no decision of a training saw. (Signals
+from recordings have no model to draw fresh ones from: they are measured on the validation signals
+alone, whose recordings no training signal comes from.) Prints a table, writes evaluation.json to
+checkpoints/<preset>/ and figures to images/<preset>/; with --presets, comparison.json to
+checkpoints/, and figures to images/comparison/, sweeps over the input SNR, the spacing and the
+number of sines among them.
 """
 
 import json
@@ -28,7 +30,7 @@ from baselines import (
 from checkpoints import read_checkpoint
 from command_line import parse_arguments
 from config import resolve
-from dataset import SignalDataset
+from dataset import SignalDataset, is_recorded
 from faults import ConfigurationFault, Fault, run
 from files import write_atomically
 from models import count_parameters, denoise, load_generator
@@ -44,6 +46,7 @@ from signals import (
 )
 from sweeps import sweep_number, sweep_snr, sweep_spacing
 
+LONGEST_WIENER = 1024  # samples; covariances grow with the square of the length
 # Column titles; for each, which of a metric's values is the worst.
 METRICS = {
     "snr_db": ("SNR in dB", min),
@@ -71,23 +74,26 @@ def main():
     else:
         json_path = config.checkpoint_folder / "evaluation.json"
         image_folder = config.image_folder
-    train, validation = (SignalDataset(config, split) for split in ("train", "validation"))
-    estimators = all_estimators(config, train.clean[:, 0].numpy(), denoisers)
-    clean, _, mixed = draw(config.data, "test", config.evaluation.num_test)
-    signals = {
-        "validation": (validation.clean[:, 0].numpy(), validation.mixed[:, 0].numpy()),
-        "test": (clean, mixed),
-    }
+    validation, recorded = SignalDataset(config, "validation"), is_recorded(config)
+    signals = {"validation": (validation.clean[:, 0].numpy(), validation.mixed[:, 0].numpy())}
+    if not recorded:
+        clean, _, mixed = draw(config.data, "test", config.evaluation.num_test)
+        signals["test"] = clean, mixed
+    estimators = all_estimators(config, recorded, denoisers)
     for split, (clean, mixed) in signals.items():
-        estimates, values, results["signals"][split] = evaluate(clean, mixed, estimators, config)
+        estimates, values = estimate_all(clean, mixed, estimators, config)
+        results["signals"][split] = summarise(clean, mixed, estimates, values, config, recorded)
         print_table(split, results["signals"][split])
-    # The figures show the last split, the test signals.
-    draw_figures(image_folder, config.data, clean, estimates, values)
+    # The figures show the last split, the test signals if there are any.
+    draw_figures(image_folder, config.data, f"{len(clean)} {split} signals", clean, estimates,
+                 values)
     if options.presets:
         checkpoints = {n: read_checkpoint(folder_of(config, n) / "last.pt") for n in denoisers}
         plots.save(plots.training_curves(checkpoints), image_folder / "training_curves.png")
-        plots.save(plots.comparison(results["signals"]["test"]), image_folder / "comparison.png")
-        results["sweeps"] = draw_sweeps(image_folder, config, estimators)
+        plots.save(plots.comparison(results["signals"][split], split),
+                   image_folder / "comparison.png")
+        if not recorded:
+            results["sweeps"] = draw_sweeps(image_folder, config, estimators)
     with write_atomically(json_path) as file:
         file.write(json.dumps(results, indent=1).encode())
     for name, facts in results["denoisers"].items():
@@ -130,25 +136,33 @@ def folder_of(config, preset):
     return config.checkpoint_folder.parent / resolve(preset).preset
 
 
-def all_estimators(config, examples, denoisers):
+def all_estimators(config, recorded, denoisers):
     """{method: function(mixed, snr_db, num_components) that estimates the clean signals}.
 
-    examples: the clean training signals, for the Wiener filter. The oracle takes part where the
-    signals follow its model: a known number of sines of equal amplitude and zero phase.
+    The Wiener filter takes part where signals are short enough for their covariance, the oracle
+    where they follow its model: a known number of sines of equal amplitude and zero phase.
     """
     data = config.data
     estimators = {
         "input": lambda mixed, snr, number: mixed,
         "lowpass": lambda mixed, snr, number: lowpass(mixed, data.sample_rate, config.evaluation),
-        "Wiener": lambda mixed, snr, number: wiener(mixed, examples, snr),
     }
+    if data.length <= LONGEST_WIENER:
+        examples = SignalDataset(config, "train").clean[:, 0].numpy()
+        estimators["Wiener"] = lambda mixed, snr, number: wiener(mixed, examples, snr)
     if pywt:
         estimators["wavelet"] = lambda mixed, snr, number: wavelet_shrinkage(mixed)
     for name, generator in denoisers.items():
         estimators[name] = lambda mixed, snr, number, g=generator: denoise(g, mixed)
-    if isinstance(data.num_components, int) and count_unknowns(data) == data.num_components:
+    if not recorded and is_oracle_model(data):
         estimators["oracle"] = lambda mixed, snr, number: sinusoid_oracle(mixed, number, data)
     return estimators
+
+
+def is_oracle_model(data):
+    """Whether the oracle knows all of a clean signal but the frequencies, and is quick enough."""
+    return (isinstance(data.num_components, int) and count_unknowns(data) == data.num_components
+            and data.length <= LONGEST_WIENER)
 
 
 def count_unknowns(data):
@@ -156,27 +170,35 @@ def count_unknowns(data):
     return np.mean(data.num_components) * (1 + (data.amplitude_spread > 0) + data.random_phase)
 
 
-def evaluate(clean, mixed, estimators, config):
-    """Every estimator on the signals (count, length).
+def estimate_all(clean, mixed, estimators, config):
+    """Every estimator on the signals (count, length), and every metric of what it gives.
 
-    Returns {method: estimate}, {method: {metric: array of one value a signal}}, and the summary
-    that is printed and stored.
+    Returns {method: estimate} and {method: {metric: array of one value a signal}}.
     """
     snr, number = total_snr_db(clean, mixed), config.data.num_components
-    unknowns = count_unknowns(config.data)
-    bound = float(cramer_rao_bound_db(snr, config.data.length, unknowns))
-    at_bound = bound + float(mean_of_decibels_db(unknowns))
     estimates = {name: estimator(mixed, snr, number) for name, estimator in estimators.items()}
-    values, methods = {}, {}
+    values = {name: measure(clean, mixed, estimate, config.data)
+              for name, estimate in estimates.items()}
+    return estimates, values
+
+
+def summarise(clean, mixed, estimates, values, config, recorded):
+    """What is printed and stored; sines have a bound, and every method a distance to it."""
+    methods = {
+        method: {name: summary(array, METRICS[name][1]) for name, array in metrics.items()}
+        for method, metrics in values.items()
+    }
     for method, estimate in estimates.items():
-        values[method] = measure(clean, mixed, estimate, config.data)
-        methods[method] = {
-            name: summary(array, METRICS[name][1]) for name, array in values[method].items()
-        }
         methods[method]["total_snr_db"] = total_snr_db(clean, estimate)
-        methods[method]["distance_to_bound_db"] = bound - methods[method]["total_snr_db"]
-    result = {"count": len(clean), "bound_db": bound, "mean_at_bound_db": at_bound}
-    return estimates, values, result | {"methods": methods}
+    result = {"count": len(clean), "methods": methods}
+    if not recorded:
+        unknowns = count_unknowns(config.data)
+        bound = float(cramer_rao_bound_db(total_snr_db(clean, mixed), config.data.length, unknowns))
+        result["bound_db"] = bound
+        result["mean_at_bound_db"] = bound + float(mean_of_decibels_db(unknowns))
+        for metrics in methods.values():
+            metrics["distance_to_bound_db"] = bound - metrics["total_snr_db"]
+    return result
 
 
 def measure(clean, mixed, estimate, data):
@@ -194,10 +216,14 @@ def measure(clean, mixed, estimate, data):
 
 def print_table(split, result):
     """Three lines a method: mean ± 95 % confidence interval, median, worst."""
-    headings = [*(heading for heading, _ in METRICS.values()), "total SNR", "to the bound"]
-    print(f"\n{result['count']} {split} signals; Cramér–Rao bound on the total SNR: "
-          f"{result['bound_db']:.2f} dB (mean of the signals' dB there: "
-          f"{result['mean_at_bound_db']:.2f})\n{'':<20}" + "".join(f"{h:>17}" for h in headings))
+    totals = {"total_snr_db": "total SNR", "distance_to_bound_db": "to the bound"}
+    bound = ""
+    if "bound_db" in result:
+        bound = (f"; Cramér–Rao bound on the total SNR: {result['bound_db']:.2f} dB (mean of the "
+                 f"signals' dB there: {result['mean_at_bound_db']:.2f})")
+    headings = [*(heading for heading, _ in METRICS.values()), *totals.values()]
+    print(f"\n{result['count']} {split} signals{bound}\n{'':<20}"
+          + "".join(f"{h:>17}" for h in headings[: None if bound else -1]))
     for method, metrics in result["methods"].items():
         rows = {
             f"{method} mean": lambda m: f"{m['mean']:.3f} ± {m['confidence_95']:.3f}",
@@ -207,14 +233,13 @@ def print_table(split, result):
         for label, text in rows.items():
             cells = [text(metrics[name]) for name in METRICS]
             if label.endswith("mean"):
-                cells += [f"{metrics[k]:.2f}" for k in ("total_snr_db", "distance_to_bound_db")]
+                cells += [f"{metrics[k]:.2f}" for k in totals if k in metrics]
             print(f"{label:<20}" + "".join(f"{cell:>17}" for cell in cells))
     print()
 
 
-def draw_figures(folder, data, clean, estimates, values):
+def draw_figures(folder, data, signals, clean, estimates, values):
     """The distribution of the SNR improvement and the mean residual spectrum of each method."""
-    signals = f"{len(clean)} test signals"
     improvements = {
         method: metrics["snr_improvement_db"]
         for method, metrics in values.items()

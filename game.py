@@ -11,12 +11,10 @@ from dataclasses import asdict, dataclass, field
 import torch
 from torch import nn
 
-from losses import adversarial_loss, discriminator_loss, reconstruction_loss
+from losses import RECONSTRUCTION_LOSSES, adversarial_loss, discriminator_loss
 from models import build_discriminator, build_generator
 from precision import autocast, choose_precision
 from signals import snr_db
-
-NUM_PROBED = 200
 
 
 @dataclass
@@ -63,8 +61,8 @@ def new_game(config, device):
 
 
 def probed_precision(game, dataset, training):
-    """The precision of training and its reason, tried on the first training signals."""
-    clean, mixed = dataset.clean[:NUM_PROBED], dataset.mixed[:NUM_PROBED]
+    """The precision of training and its reason, tried on a batch of the first training signals."""
+    clean, mixed = dataset[: training.batch_size]
     return choose_precision(training.precision, game.generator, game.discriminator, clean, mixed)
 
 
@@ -111,7 +109,7 @@ def generator_step(game, clean, denoised, training, adversarial):
 
 def generator_losses(game, clean, denoised, training, adversarial):
     """The generator's weighted loss, and its parts by name."""
-    reconstruction = reconstruction_loss(denoised, clean)
+    reconstruction = RECONSTRUCTION_LOSSES[training.reconstruction_loss](denoised, clean)
     loss, measured = training.reconstruction_weight * reconstruction, {}
     if adversarial:
         game.discriminator.eval().requires_grad_(False)

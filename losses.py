@@ -3,10 +3,42 @@
 import torch
 from torch.nn import functional
 
+SPECTRUM_FRAME = 512  # samples
 
-def reconstruction_loss(denoised, clean):
-    """Mean absolute error (L1) of signals (batch, 1, length)."""
+
+def l1_loss(denoised, clean):
+    """Mean absolute error of signals (batch, 1, length)."""
     return functional.l1_loss(denoised, clean)
+
+
+def snr_spectrum_loss(denoised, clean):
+    """Error energy over clean energy in decades, plus the distance of the compressed spectra.
+
+    Signals (batch, 1, length). Both parts stay the same when both signals get louder. The first
+    is the negative output SNR in bels, averaged over the signals, and hardly rewards more than
+    40 dB; the second, the mean squared difference of short-time magnitudes to the power of 0.3,
+    weighs what is quiet nearly as much as what is loud, as hearing does: Wilson et al.,
+    "Exploring tradeoffs in models for low-latency speech enhancement" (2018).
+    """
+    level = clean.square().mean(-1, keepdim=True).clamp_min(1e-20).sqrt()
+    denoised, clean = denoised / level, clean / level
+    error = (denoised - clean).square().mean(-1)
+    distance = compressed_spectrum(denoised) - compressed_spectrum(clean)
+    return torch.log10(error + 1e-4).mean() + distance.square().mean()
+
+
+def compressed_spectrum(signals):
+    """Short-time magnitudes to the power of 0.3 of signals (batch, 1, length) of unit power."""
+    size = min(SPECTRUM_FRAME, signals.shape[-1])
+    window = torch.hann_window(size, device=signals.device)
+    spectrum = torch.stft(signals.squeeze(1), size, max(1, size // 4), window=window,
+                          center=False, return_complex=True) / size**0.5
+    power = spectrum.real.square() + spectrum.imag.square()
+    return (power + 1e-6) ** 0.15
+
+
+# What `training.reconstruction_loss` chooses from.
+RECONSTRUCTION_LOSSES = {"L1": l1_loss, "SNR+spectrum": snr_spectrum_loss}
 
 
 def adversarial_loss(denoised_logits):

@@ -11,6 +11,7 @@ connections. Initial weights: DCGAN's habit of small normal weights (Radford, Me
 
 import math
 from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -20,6 +21,9 @@ from checkpoints import read_checkpoint
 from convolutions import LongConv1d, LongConvTranspose1d
 from faults import Fault
 
+DILATIONS = 4  # of blocks along the frames: 1, 2, 4, 8, and again
+SILENCE = 1e-20  # power
+
 
 class Generator(nn.Module):
     """Convolutional encoder–decoder: mixed (batch, 1, length) to denoised, the same shape.
@@ -27,6 +31,8 @@ class Generator(nn.Module):
     Each encoder layer halves the length and each decoder layer doubles it; a signal of any length
     is padded with zeros to a multiple of 2^depth, and the output cut back.
     """
+
+    context = None  # it knows signals of one length: see denoise.py
 
     def __init__(self, encoder_filters, decoder_filters, depth, kernel_size, negative_slope,
                  fourier):
@@ -54,22 +60,21 @@ class Generator(nn.Module):
 class SpectralGenerator(nn.Module):
     """Residual convolutions on the spectrum: mixed (batch, 1, length) to denoised, the same shape.
 
-    A zero-padded Fourier transform turns a signal into one frame, or with `frame_length` into
-    overlapping short-time frames; convolutions along frequency and over frames, with the bin's
-    frequency as a third channel beside real and imaginary part, give the denoised spectrum; the
-    inverse transform gives the signal. In the spectrum a sine is a peak of known shape wherever it
-    lies, so one kernel finds them all. Any length in, the same length out.
+    A zero-padded Fourier transform gives the spectrum of the whole signal; convolutions along
+    frequency, with the bin's frequency as a third channel beside real and imaginary part, give the
+    denoised spectrum; the inverse transform gives the signal. In the spectrum a sine is a peak of
+    known shape wherever it lies, so one kernel finds them all. Any length in, the same length out.
 
     Blocks of BatchNorm → SiLU → convolution, added to their input: He, Zhang, Ren, Sun, "Identity
     Mappings in Deep Residual Networks" (2016).
     """
 
-    def __init__(self, channels, blocks, kernel_size, frame_length, frame_kernel_size,
-                 zero_padding):
+    context = None
+
+    def __init__(self, channels, blocks, kernel_size, zero_padding):
         super().__init__()
-        self.frame_length, self.zero_padding = frame_length, zero_padding
-        kernel = (frame_kernel_size, kernel_size)
-        convolution = partial(nn.Conv2d, kernel_size=kernel, padding="same")
+        self.zero_padding = zero_padding
+        convolution = partial(nn.Conv2d, kernel_size=(1, kernel_size), padding="same")
         self.first = convolution(3, channels)
         self.blocks = nn.ModuleList(
             nn.Sequential(nn.BatchNorm2d(channels), nn.SiLU(), convolution(channels, channels))
@@ -95,26 +100,110 @@ class SpectralGenerator(nn.Module):
             return self.inverse(torch.complex(real, imaginary), length).unsqueeze(1)
 
     def transform(self, signals):
-        """(batch, length) to complex (batch, frames, bins), white noise of power 1 staying so."""
-        if not self.frame_length:
-            size = self.zero_padding * signals.shape[-1]
-            return torch.fft.rfft(signals, size).unsqueeze(1) / signals.shape[-1] ** 0.5
-        spectrum = torch.stft(signals, **self.frames(signals), pad_mode="constant",
-                              return_complex=True)
-        return spectrum.transpose(1, 2) / self.frame_length**0.5
+        """(batch, length) to complex (batch, 1, bins), white noise of power 1 staying so."""
+        size = self.zero_padding * signals.shape[-1]
+        return torch.fft.rfft(signals, size).unsqueeze(1) / signals.shape[-1] ** 0.5
+
+    def inverse(self, spectrum, length):
+        """Complex (batch, 1, bins) to (batch, length), undoing `transform`."""
+        size = self.zero_padding * length
+        return torch.fft.irfft(spectrum.squeeze(1) * length**0.5, size)[..., :length]
+
+
+class ShortTimeGenerator(nn.Module):
+    """Convolutions on short-time spectra, for long signals: mixed (batch, 1, length) to denoised.
+
+    An encoder halves the number of frequency bins layer by layer; residual blocks look ever
+    farther along the frames, by dilation; a decoder, to which the encoder's layers are added,
+    doubles the bins again and gives a bounded complex mask, which multiplies the spectrum. What
+    the network sees is the spectrum over its level around each frame, compressed as by hearing:
+    so the output is as much louder as the input is. Any length in, the same length out.
+
+    After the U-Net of Ronneberger, Fischer, Brox (2015) and the dilated blocks of Luo, Mesgarani,
+    "Conv-TasNet" (2019). `context` is how many samples an output depends on to either side.
+    """
+
+    def __init__(self, channels, levels, blocks, kernel_size, frame_kernel_size, frame_length,
+                 level_frames):
+        super().__init__()
+        self.frame_length, self.hop = frame_length, frame_length // 2
+        self.level_frames = level_frames
+        widths = [channels * (level + 1) for level in range(levels)]
+        frequency = {"kernel_size": (1, kernel_size), "stride": (1, 2),
+                     "padding": (0, kernel_size // 2)}
+        self.encoder = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(i, o, **frequency), nn.BatchNorm2d(o), nn.SiLU())
+            for i, o in pairwise([4, *widths])
+        )
+        dilations = [2 ** (block % DILATIONS) for block in range(blocks)]
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(widths[-1], widths[-1], (frame_kernel_size, 3), padding="same",
+                          dilation=(dilation, 1)),
+                nn.BatchNorm2d(widths[-1]), nn.SiLU(),
+            )
+            for dilation in dilations
+        )
+        self.decoder = nn.ModuleList(
+            nn.Sequential(nn.ConvTranspose2d(i, o, **frequency), nn.BatchNorm2d(o), nn.SiLU())
+            for i, o in pairwise(widths[::-1])
+        )
+        self.last = nn.ConvTranspose2d(channels, 2, **frequency)
+        self.register_buffer("window", torch.hann_window(frame_length).sqrt(), persistent=False)
+        frames = frame_kernel_size // 2 * sum(dilations) + level_frames
+        self.context = frames * self.hop + frame_length
+        initialise(self)
+
+    def forward(self, mixed):
+        length = mixed.shape[-1]
+        # Transforms stay in float32, whatever the precision of the convolutions.
+        with torch.autocast(mixed.device.type, enabled=False):
+            spectrum = self.transform(mixed.float().squeeze(1))
+            features = self.features(spectrum)
+        skips = []
+        hidden = features
+        for layer in self.encoder:
+            hidden = layer(hidden)
+            skips.append(hidden)
+        for block in self.blocks:
+            hidden = hidden + block(hidden)
+        for layer, skip in zip(self.decoder, skips[-2::-1], strict=True):
+            hidden = layer(hidden) + skip
+        real, imaginary = self.last(hidden).float().tanh().unbind(1)
+        with torch.autocast(mixed.device.type, enabled=False):
+            return self.inverse(torch.complex(real, imaginary) * spectrum, length).unsqueeze(1)
+
+    def features(self, spectrum):
+        """Complex (batch, frames, bins) to (batch, 4, frames, bins), free of the level.
+
+        Real part, imaginary part and magnitude with the magnitude to the power of 0.3, and the
+        frequency. The level is the mean power of `level_frames` frames to either side, of those
+        that are not wholly silent.
+        """
+        power = spectrum.real.square() + spectrum.imag.square()
+        frame_power = power.mean(-1).unsqueeze(1)
+        box = torch.ones(1, 1, 2 * self.level_frames + 1, device=spectrum.device)
+        total, count = (functional.conv1d(x, box, padding=self.level_frames)
+                        for x in (frame_power, (frame_power > 0).float()))
+        level = (total / count.clamp_min(1)).squeeze(1).unsqueeze(-1) + SILENCE
+        relative = power / level
+        magnitude = (relative + 1e-8) ** 0.15
+        scale = magnitude / ((relative + 1e-8) * level).sqrt()
+        frequency = torch.linspace(-1, 1, spectrum.shape[-1], device=spectrum.device)
+        return torch.stack([spectrum.real * scale, spectrum.imag * scale, magnitude,
+                            frequency.expand(power.shape)], dim=1)
+
+    def transform(self, signals):
+        """(batch, length) to complex (batch, frames, bins)."""
+        padded = functional.pad(signals, (0, -signals.shape[-1] % self.hop))
+        spectrum = torch.stft(padded, self.frame_length, self.hop, window=self.window,
+                              pad_mode="constant", return_complex=True)
+        return spectrum.transpose(1, 2)
 
     def inverse(self, spectrum, length):
         """Complex (batch, frames, bins) to (batch, length), undoing `transform`."""
-        if not self.frame_length:
-            size = self.zero_padding * length
-            return torch.fft.irfft(spectrum.squeeze(1) * length**0.5, size)[..., :length]
-        spectrum = spectrum.transpose(1, 2) * self.frame_length**0.5
-        return torch.istft(spectrum, **self.frames(spectrum), length=length)
-
-    def frames(self, tensor):
-        window = torch.hann_window(self.frame_length, device=tensor.device)
-        return {"n_fft": self.zero_padding * self.frame_length, "win_length": self.frame_length,
-                "hop_length": self.frame_length // 4, "window": window}
+        return torch.istft(spectrum.transpose(1, 2), self.frame_length, self.hop,
+                           window=self.window, length=length)
 
 
 class Discriminator(nn.Module):
@@ -159,7 +248,8 @@ def initialise(network):
 def build_generator(config):
     """A generator with new weights, as the configuration describes it."""
     settings = dict(vars(config.generator))
-    kinds = {"waveform": Generator, "spectral": SpectralGenerator}
+    kinds = {"waveform": Generator, "spectral": SpectralGenerator,
+             "short-time": ShortTimeGenerator}
     return kinds[settings.pop("kind")](**settings)
 
 

@@ -18,6 +18,8 @@ COLOURS = {
 }
 SPARE_COLOURS = ("#44AA99", "#332288", "#999933", "#AA4499", "#117733")
 DPI = 110
+SPECTROGRAM_SECONDS = 0.032
+SPECTROGRAM_COLUMNS = 1500
 
 
 def colour_of(name):
@@ -101,7 +103,7 @@ def performance(history, pretrain_epochs, best_epoch):
     history: a list of one dictionary an epoch, as train_gan.py keeps it.
     """
     panels = {
-        "reconstruction loss (L1)": ["reconstruction_loss"],
+        "reconstruction loss": ["reconstruction_loss"],
         "output SNR": ["snr_db"],
         "adversarial losses (cross-entropy)": ["adversarial_loss", "discriminator_loss"],
         "discriminator's rates": ["accuracy_clean", "accuracy_denoised", "passed_as_clean"],
@@ -124,7 +126,7 @@ def performance(history, pretrain_epochs, best_epoch):
         axis.set_title(title)
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8, ncols=2, framealpha=0.7)
-    axes[0, 0].set_ylabel("mean absolute error")
+    axes[0, 0].set_ylabel("loss")
     axes[0, 1].set_ylabel("dB")
     axes[1, 0].set_ylabel("cross-entropy")
     axes[1, 1].set(ylabel="share of signals", ylim=(-0.02, 1.42))
@@ -192,12 +194,12 @@ def training_curves(checkpoints):
     return figure
 
 
-def comparison(result):
-    """Output SNR of every method, total energies and mean of decibels, against the bound.
+def comparison(result, split):
+    """Output SNR of every method, total energies and mean of decibels, against the bound if any.
 
     result: {"count", "bound_db", "methods": {method: {"total_snr_db", "snr_db": {"mean"}}}}.
     """
-    methods, bound = result["methods"], result["bound_db"]
+    methods, bound = result["methods"], result.get("bound_db")
     figure, axis = pyplot.subplots(figsize=(9, 0.5 * len(methods) + 1.8), layout="constrained")
     ranked = sorted(methods, key=lambda method: methods[method]["total_snr_db"])
     totals = [methods[method]["total_snr_db"] for method in ranked]
@@ -206,12 +208,13 @@ def comparison(result):
     for place, (total, mean) in enumerate(zip(totals, means, strict=True)):
         axis.text(max(total, mean, 0) + 0.3, place, f"{total:.1f} dB", va="center")
     axis.plot(means, ranked, "|", color="black", markersize=14, label="mean of the signals' dB")
-    axis.axvline(bound, color="black", linestyle="--", linewidth=1,
-                 label=f"Cramér–Rao bound on total energies, {bound:.1f} dB")
+    if bound is not None:
+        axis.axvline(bound, color="black", linestyle="--", linewidth=1,
+                     label=f"Cramér–Rao bound on total energies, {bound:.1f} dB")
     axis.axvline(0, color="black", linewidth=0.8)
-    axis.set(title=f"Output SNR on {result['count']} test signals",
+    axis.set(title=f"Output SNR on {result['count']} {split} signals",
              xlabel="SNR in dB (bar: total energies)")
-    axis.set_xlim(right=max(bound, *means) + 3)
+    axis.set_xlim(right=max(bound or 0, *means, *totals) + 3)
     axis.grid(alpha=0.3, axis="x")
     axis.legend(loc="lower right")
     return figure
@@ -239,3 +242,43 @@ def sweep(values, results, label, signals):
     axis.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize=8)
     return figure
+
+
+def before_and_after(recordings, sample_rate, name):
+    """Waveform and spectrogram of a recording, a column each of `recordings`.
+
+    recordings: {"before", "after": array (samples,)}; name: what it is called in the title.
+    """
+    figure, axes = pyplot.subplots(
+        2, len(recordings), figsize=(12, 6), sharex=True, sharey="row", layout="constrained"
+    )
+    spectra = {title: spectrogram_db(samples, sample_rate)
+               for title, samples in recordings.items()}
+    loudest = max(level.max() for _, _, level in spectra.values())
+    for (title, samples), column in zip(recordings.items(), axes.T, strict=True):
+        time = np.arange(len(samples)) / sample_rate
+        column[0].plot(time, samples, color=colour_of({"before": "mixed"}.get(title, "denoised")),
+                       linewidth=0.5)
+        column[0].set_title(title)
+        column[0].grid(alpha=0.3)
+        times, frequencies, level = spectra[title]
+        image = column[1].pcolormesh(times, frequencies, level, vmin=loudest - 80, vmax=loudest,
+                                     cmap="magma", shading="nearest", rasterized=True)
+        column[1].set_xlabel("time in s")
+    axes[0, 0].set_ylabel("amplitude")
+    axes[1, 0].set_ylabel("frequency in Hz")
+    figure.colorbar(image, ax=axes[1], label="level in dB", aspect=15)
+    figure.suptitle(f"{name}: before and after denoising")
+    return figure
+
+
+def spectrogram_db(samples, sample_rate):
+    """Times in s, frequencies in Hz and levels in dB of a Hann-windowed spectrogram."""
+    size = min(len(samples), max(16, 2 ** round(np.log2(sample_rate * SPECTROGRAM_SECONDS))))
+    hop = max(1, size // 4, len(samples) // SPECTROGRAM_COLUMNS)
+    frames = range(0, len(samples) - size + 1, hop)
+    window = np.hanning(size + 2)[1:-1]
+    spectra = np.array([np.fft.rfft(window * samples[at : at + size]) for at in frames])
+    level = 20 * np.log10(np.abs(spectra).T / window.sum() + 1e-10)
+    times = (np.array(frames) + size / 2) / sample_rate
+    return times, np.fft.rfftfreq(size, 1 / sample_rate), level

@@ -12,18 +12,21 @@ from scipy import stats
 SPLITS = ("train", "validation", "test")
 
 
-def draw(data, split, count):
+def draw(data, split, count, clean=None, noise=None):
     """Clean signals, noise and mixtures of one split, each float32 of shape (count, length).
 
-    data: a DataConfig. Each split draws from a random stream of its own, which depends on
+    data: a DataConfig. clean, noise: cut from recordings; sines and Gaussian white noise where
+    they are not given. Each split draws from a random stream of its own, which depends on
     `data.seed` and the split alone, so that no split shares a draw with another.
     """
     streams = np.random.SeedSequence([data.seed, SPLITS.index(split)]).spawn(3)
     for_clean, for_noise, for_snr = map(np.random.default_rng, streams)
-    clean = draw_clean(data, count, for_clean)
-    noise = for_noise.normal(0, data.noise_std, (count, data.length))
+    if clean is None:
+        clean = draw_clean(data, count, for_clean)
+    if noise is None:
+        noise = for_noise.normal(0, data.noise_std, (count, data.length))
     mixed = mix(clean, noise, draw_range(data.snr_db, (count, 1), for_snr))
-    return clean.astype(np.float32), noise.astype(np.float32), mixed.astype(np.float32)
+    return tuple(x.astype(np.float32, copy=False) for x in (clean, noise, mixed))
 
 
 def draw_clean(data, count, rng):

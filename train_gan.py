@@ -108,7 +108,7 @@ def patience_is_over(history, training):
 
 
 def progress(row):
-    text = f"{row['phase']}, L1 {row['validation_reconstruction_loss']:.4f}, " \
+    text = f"{row['phase']}, loss {row['validation_reconstruction_loss']:.4f}, " \
            f"SNR {row['validation_snr_db']:.2f} dB"
     if row["phase"] == "adversarial":
         text += f", pass as clean {row['validation_passed_as_clean']:.0%}"

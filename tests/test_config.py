@@ -92,13 +92,17 @@ def test_an_impossible_override_names_key_value_and_cure(override, overrides, sc
 
 @pytest.mark.parametrize(("override", "parts"), [
     ("generator.kernel_size=4", ["generator.kernel_size=4", "odd"]),
-    ("generator.frame_length=30", ["generator.frame_length=30", "32"]),
     ("generator.encoder_filters=4", ["unknown key 'generator.encoder_filters'"]),
 ])
 def test_the_spectral_presets_settings_are_checked(override, parts):
     with pytest.raises(ConfigurationFault) as fault:
         resolve("spectral", [override])
     assert all(part in str(fault.value) for part in parts)
+
+
+def test_the_audio_presets_frames_are_a_power_of_two():
+    with pytest.raises(ConfigurationFault, match="power of 2, such as 512"):
+        resolve("audio", ["generator.frame_length=300"])
 
 
 def test_wrong_presets_options_and_devices(overrides, script, tmp_path):
@@ -128,7 +132,8 @@ def test_config_prints_itself_from_any_folder(tmp_path):
 
 def test_readme_lists_every_setting_as_it_is():
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    spectral = [row for row in settings(resolve("spectral")) if row[0].startswith("generator.")]
-    for key, value, item in [*settings(resolve()), *spectral]:
+    others = [row for preset in ("spectral", "audio") for row in settings(resolve(preset))
+              if row[0].startswith("generator.")]
+    for key, value, item in [*settings(resolve()), *others]:
         row = f"| `{key}` | {as_text(value)} | {item.metadata['meaning']} |"
         assert row in readme, f"README's table lacks: {row}"

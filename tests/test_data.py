@@ -188,7 +188,7 @@ DAMAGES = {
     "short": (lambda f: np.save(f / SIGNAL, np.zeros(9, "f4")), "mixed_0004.npy is not a float32"),
     "double": (lambda f: np.save(f / SIGNAL, np.zeros(256)), "mixed_0004.npy is not a float32"),
     "nan": (lambda f: np.save(f / SIGNAL, np.full(256, np.nan, "f4")), "not finite"),
-    "changed": (lambda f: np.save(f / SIGNAL, np.ones(256, "f4")), "train was changed"),
+    "changed": (lambda f: np.save(f / SIGNAL, np.ones(256, "f4")), "train/mixed was changed"),
     "surplus": (lambda f: np.save(f / "train/clean/a.npy", np.ones(256, "f4")), "a.npy is not in"),
 }
 

@@ -1,0 +1,363 @@
+"""Clean recordings with a trained denoiser: files and folders, of any length and sample rate.
+
+    python denoise.py noisy.wav -o clean.wav
+    python denoise.py recordings more.flac -o cleaned --dry 0.1
+    python denoise.py noisy.wav -o clean.wav --checkpoint my/best.pt --figure clean.png
+
+The same from Python:
+
+    from denoise import Denoiser
+    denoiser = Denoiser.load("checkpoints/audio/best.pt")
+    clean = denoiser(noisy, sample_rate)    # (..., samples), of any type; the same comes back
+"""
+
+import sys
+import time
+from dataclasses import replace
+from math import gcd
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from tqdm import tqdm
+
+import plots
+from command_line import parse_arguments
+from faults import ConfigurationFault, Fault, run
+from files import write_atomically
+from models import load_generator
+from recordings import SUFFIXES, find_recordings, map_array, npy_rate, open_audio, resample
+
+BLOCK_SECONDS = 16  # of what is denoised at a time, shared by the channels
+FADE = 256  # samples over which a block gives way to the next
+FIGURE_SECONDS = 20
+FULL_SCALE = 0.999
+CLIPPED_SHARE = 1e-3
+LARGEST = 1e15
+PIECE = 2**16
+
+
+def main():
+    config, options = parse_arguments(__doc__, add_options, default_preset="audio")
+    if not options.inputs or not options.output:
+        raise ConfigurationFault("name what to denoise, and with -o where to write it; see --help")
+    checkpoint = options.checkpoint or config.checkpoint_folder / "best.pt"
+    if not 0 <= options.dry <= 1:
+        raise ConfigurationFault(f"--dry {options.dry} is impossible; it must be from 0 to 1")
+    jobs = plan(options.inputs, options.output, options.overwrite)
+    if options.figure and len(jobs) > 1:
+        raise ConfigurationFault(f"--figure shows one recording, and here are {len(jobs)}")
+    denoiser = Denoiser.load(checkpoint)
+    # An .npy array says nothing of its rate.
+    array_rate = npy_rate(replace(config.data, sample_rate=denoiser.sample_rate))
+    failed, band_told = 0, False
+    for source, target in jobs:
+        try:
+            rate = denoise_file(denoiser, source, target, options.dry, array_rate)
+        except Fault as fault:
+            if len(jobs) == 1:
+                raise
+            print(f"error: {fault}", file=sys.stderr)
+            failed += 1
+            continue
+        if rate > denoiser.sample_rate and not band_told:
+            print(f"  the denoiser works at {denoiser.sample_rate:,} Hz, so what it gives back "
+                  f"ends at {denoiser.sample_rate / 2:,.0f} Hz")
+            band_told = True
+        if options.figure:
+            draw_figure(source, target, array_rate, Path(options.figure))
+    if failed:
+        raise Fault(f"{failed} of {len(jobs)} recordings were not denoised, as said above")
+
+
+def add_options(parser):
+    parser.add_argument("inputs", nargs="*", metavar="INPUT",
+                        help=f"recordings ({', '.join(SUFFIXES)}) and folders of them")
+    parser.add_argument("-o", "--output", metavar="OUTPUT",
+                        help="file for one recording; folder for several, which mirrors theirs")
+    parser.add_argument("--checkpoint", metavar="FILE",
+                        help="the trained denoiser (default: best.pt of the preset)")
+    parser.add_argument("--dry", type=float, default=0.0, metavar="0..1",
+                        help="share of the recording as it was that is mixed back in (default: 0)")
+    parser.add_argument("--overwrite", action="store_true",
+                        help="replace outputs that exist; inputs are never replaced")
+    parser.add_argument("--figure", metavar="FILE",
+                        help="also draw waveform and spectrogram, before and after, as PNG")
+
+
+class Denoiser:
+    """A trained generator as a function on signals of any length and sample rate."""
+
+    def __init__(self, generator, data):
+        """generator: a network of `models.py`; data: the DataConfig it was trained with."""
+        self.generator, self.sample_rate = generator.eval(), data.sample_rate
+        self.device = next(generator.parameters()).device
+        if generator.context is None:
+            # The network knows nothing but whole signals of one length.
+            self.fade = self.margin = data.length // 4
+            self.block = data.length - 2 * self.margin
+        else:
+            self.fade = FADE
+            self.margin = generator.context + -(-FADE // generator.hop) * generator.hop
+            self.block = BLOCK_SECONDS * self.sample_rate // generator.hop * generator.hop
+
+    @classmethod
+    def load(cls, path, device="cpu"):
+        """The denoiser in a checkpoint of train_gan.py; raises Fault if it is none."""
+        generator, config = load_generator(path, device)
+        return cls(generator, config.data)
+
+    def __call__(self, array, sample_rate=None):
+        """Denoise numbers of shape (..., samples); returns the same shape and type.
+
+        sample_rate: in Hz; the denoiser's own where it is not given. Whole numbers are rounded and
+        clipped to their type. What is not finite counts as zero. Raises TypeError for an array
+        that holds no real numbers.
+        """
+        array = np.asarray(array)
+        if array.dtype.kind not in "fiu" or not array.ndim:
+            raise TypeError(f"expected an array of real numbers, not {array.dtype} {array.shape}")
+        if not array.size:
+            return array.copy()
+        rows = array.reshape(-1, array.shape[-1])
+        pieces = self.stream(pieces_of(rows), rows.shape[1], sample_rate or self.sample_rate)
+        return as_type(np.concatenate(list(pieces), axis=1), array.dtype).reshape(array.shape)
+
+    def stream(self, pieces, length, sample_rate):
+        """Denoise a recording piece by piece: arrays (channels, samples) in and out, float32.
+
+        length: the number of samples in all. The memory that is used does not depend on it, and
+        the result does not depend on how the recording is cut into pieces.
+        """
+        finite = (as_finite(piece) for piece in pieces)
+        low = resampled(finite, sample_rate, self.sample_rate)
+        high = resampled(self.denoised(low), self.sample_rate, sample_rate)
+        for piece in high:
+            yield piece[:, :length]
+            length -= min(length, piece.shape[1])
+
+    @torch.inference_mode()
+    def denoised(self, pieces):
+        """Denoise pieces at the denoiser's own rate, in overlapping blocks that are cross-faded."""
+        rising = np.linspace(0, 1, self.fade, dtype=np.float32)
+        tail = None
+        for window in windows(pieces, self.block, self.margin):
+            mixed = torch.from_numpy(window).unsqueeze(1).to(self.device)
+            block = self.generator(mixed).squeeze(1).cpu().numpy()
+            block = block[:, self.margin : self.margin + self.block + self.fade]
+            if tail is not None:
+                block[:, : self.fade] = rising * block[:, : self.fade] + (1 - rising) * tail
+            tail = block[:, self.block :]
+            yield block[:, : self.block]
+
+
+def windows(pieces, step, margin):
+    """Windows of step + 2 · margin samples, one every `step`, with zeros beyond both ends.
+
+    The first begins `margin` before the first sample; as many as it takes to cover all samples.
+    """
+    buffer, ended = None, False
+    pieces = iter(pieces)
+    length = position = 0
+    while not ended or position < length:
+        while not ended and (buffer is None or buffer.shape[1] < step + 2 * margin):
+            piece = next(pieces, None)
+            ended = piece is None
+            if not ended:
+                if buffer is None:
+                    buffer = np.zeros((len(piece), margin), np.float32)
+                buffer = np.concatenate([buffer, piece], axis=1)
+                length += piece.shape[1]
+        if ended:
+            if position >= length:
+                return
+            missing = max(0, step + 2 * margin - buffer.shape[1])
+            buffer = np.pad(buffer, ((0, 0), (0, missing)))
+        yield buffer[:, : step + 2 * margin]
+        buffer, position = buffer[:, step:], position + step
+
+
+def resampled(pieces, from_rate, to_rate):
+    """Polyphase resampling of pieces (channels, samples), as if they were one; zeros may follow."""
+    if from_rate == to_rate:
+        yield from pieces
+        return
+    common = gcd(from_rate, to_rate)
+    up, down = to_rate // common, from_rate // common
+    # scipy's filter reaches 10 periods of the lower rate to either side.
+    periods = -(-10 * max(up, down) // (up * down)) + 1
+    steps = max(1, PIECE // down)
+    for window in windows(pieces, steps * down, periods * down):
+        yield resample(window, from_rate, to_rate)[:, periods * up : (periods + steps) * up]
+
+
+def as_finite(samples):
+    """Samples as float32; what is not finite is zero, and nothing so large that a power overflows.
+    """
+    zeroed = np.nan_to_num(samples.astype(np.float64), nan=0, posinf=0, neginf=0)
+    return np.clip(zeroed, -LARGEST, LARGEST).astype(np.float32)
+
+
+def pieces_of(rows):
+    """An array (channels, samples) in pieces."""
+    return (rows[:, start : start + PIECE] for start in range(0, rows.shape[1], PIECE))
+
+
+def as_type(samples, dtype):
+    """Samples as another type of number; whole numbers are rounded, and clipped to their range."""
+    if dtype.kind == "f":
+        return samples.astype(dtype, copy=False)
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(samples.astype(np.float64)), limits.min, limits.max).astype(dtype)
+
+
+def plan(inputs, output, overwrite):
+    """Pairs (source, target) of what to denoise; raises Fault before anything is written."""
+    output, jobs = Path(output), []
+    for given in map(Path, inputs):
+        if given.is_dir():
+            inside = [p for p in find_recordings(given) if not p.is_relative_to(output)]
+            jobs += [(path, output / path.relative_to(given)) for path in inside]
+        elif not given.exists():
+            raise Fault(f"{given} does not exist")
+        elif len(inputs) == 1 and output.suffix and not output.is_dir():
+            jobs.append((given, output))
+        else:
+            jobs.append((given, output / given.name))
+    sources = {source.resolve(): source for source, _ in jobs}
+    taken = {}
+    for source, target in jobs:
+        place = target.resolve()
+        if place in sources:
+            raise Fault(f"{target} is an input, which is never replaced; choose another output")
+        if place in taken:
+            raise Fault(f"{source} and {taken[place]} would both become {target}; denoise them "
+                        "into different folders")
+        if target.exists() and not overwrite:
+            raise Fault(f"{target} exists; replace it with --overwrite, or choose another output")
+        if (source.suffix.lower() == ".npy") != (target.suffix.lower() == ".npy"):
+            raise Fault(f"{source} cannot become {target}; .npy stays .npy, and audio audio")
+        taken[place] = source
+    return jobs
+
+
+def denoise_file(denoiser, source, target, dry, array_rate):
+    """Denoise one recording into a file of the same rate, channels and format; returns the rate.
+
+    Prints a line, and what was odd in the recording. Raises Fault, naming the file.
+    """
+    started = time.perf_counter()
+    if source.suffix.lower() == ".npy":
+        channels, length, rate, seen = denoise_array(denoiser, source, target, dry, array_rate)
+    else:
+        channels, length, rate, seen = denoise_audio(denoiser, source, target, dry)
+    seconds, spent = length / rate, time.perf_counter() - started
+    print(f"{source} → {target}: {seconds:.1f} s, {channels} channel{'s' * (channels > 1)} at "
+          f"{rate:,} Hz, {seconds / spent:.0f} × real time")
+    for remark in remarks(seen, channels * length):
+        print(f"  {remark}")
+    return rate
+
+
+def denoise_array(denoiser, source, target, dry, rate):
+    array = map_array(source)
+    rows = np.atleast_2d(array)
+    if not rows.size:
+        raise Fault(f"{source} is empty")
+    seen = {}
+    passing = watched(pieces_of(rows), source.name, rows.shape[1], rate, seen)
+    denoised = np.empty(rows.shape, array.dtype)
+    position = 0
+    for piece in denoiser.stream(passing, rows.shape[1], rate):
+        end = position + piece.shape[1]
+        denoised[:, position:end] = as_type(mix_back(rows[:, position:end], piece, dry),
+                                            array.dtype)
+        position = end
+    with write_atomically(target) as file:
+        np.save(file, denoised.reshape(array.shape))
+    return *rows.shape, rate, seen
+
+
+def denoise_audio(denoiser, source, target, dry):
+    with open_audio(source) as before, open_audio(source) as again:
+        length, rate, channels = before.frames, before.samplerate, before.channels
+        if not length:
+            raise Fault(f"{source} is empty")
+        seen = {}
+        passing = watched(read_pieces(before), source.name, length, rate, seen)
+        try:
+            with write_atomically(target) as file, create_audio(file, before, target) as after:
+                for piece in denoiser.stream(passing, length, rate):
+                    mixed = again.read(piece.shape[1], dtype="float32", always_2d=True).T
+                    after.write(mix_back(mixed, piece, dry).T)
+        except soundfile.SoundFileError as error:
+            raise Fault(f"{source} cannot be denoised into {target}: {error}") from error
+    return channels, length, rate, seen
+
+
+def read_pieces(file):
+    """An open audio file in pieces (channels, samples)."""
+    while len(piece := file.read(PIECE, dtype="float32", always_2d=True)):
+        yield piece.T
+
+
+def create_audio(file, like, target):
+    """An audio file to write through `file`, with the rate, channels and format of another."""
+    format = target.suffix[1:].upper()
+    if format not in soundfile.available_formats():
+        raise Fault(f"{target} names no audio format; choose from {', '.join(SUFFIXES)}")
+    subtype = like.subtype if soundfile.check_format(format, like.subtype) else None
+    return soundfile.SoundFile(file, "w", like.samplerate, like.channels, subtype, format=format)
+
+
+def mix_back(mixed, denoised, dry):
+    """dry · mixed + (1 − dry) · denoised; what was not finite in `mixed` counts as zero."""
+    if not dry:
+        return denoised
+    return dry * as_finite(mixed) + (1 - dry) * denoised
+
+
+def watched(pieces, name, length, rate, seen):
+    """The pieces as they are; `seen` learns what they hold while they pass, a bar how far it is."""
+    seen.update(broken=0, clipped=0, lowest=np.inf, highest=-np.inf)
+    with tqdm(total=round(length / rate), desc=name, unit="s", leave=False) as bar:
+        for piece in pieces:
+            finite = np.isfinite(piece)
+            seen["broken"] += finite.size - int(finite.sum())
+            seen["clipped"] += int((np.abs(piece) >= FULL_SCALE).sum())
+            if finite.any():
+                seen["lowest"] = min(seen["lowest"], piece[finite].min())
+                seen["highest"] = max(seen["highest"], piece[finite].max())
+            yield piece
+            bar.update(round(piece.shape[1] / rate))
+
+
+def remarks(seen, values):
+    """What was odd in a recording of so many values, in words."""
+    if seen["broken"]:
+        yield f"{seen['broken']:,} of {values:,} values were not finite and count as zero"
+    if seen["lowest"] >= seen["highest"]:
+        yield f"it is constant ({seen['highest']:g}): there is nothing to denoise"
+    elif seen["clipped"] > CLIPPED_SHARE * values:
+        yield f"{seen['clipped'] / values:.1%} of the values are at full scale: it was clipped"
+
+
+def draw_figure(source, target, array_rate, path):
+    """The beginning of the first channel, before and after, as waveform and spectrogram."""
+    beginnings = {}
+    for name, recording in (("before", source), ("after", target)):
+        if recording.suffix.lower() == ".npy":
+            rate = array_rate
+            samples = np.atleast_2d(map_array(recording))[0, : FIGURE_SECONDS * rate]
+        else:
+            with open_audio(recording) as file:
+                rate = file.samplerate
+                samples = file.read(FIGURE_SECONDS * rate, dtype="float32", always_2d=True)[:, 0]
+        beginnings[name] = as_finite(samples)
+    plots.save(plots.before_and_after(beginnings, rate, source.name), path)
+    print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,229 @@
+"""Recordings: finding and reading them, at any rate, and cutting training signals out of them.
+
+A folder of recordings, with folders in it or not, becomes the clean signals or the noise of a data
+set. What cannot be used is named and left out. No recording serves two splits.
+"""
+
+import os
+import sys
+from math import ceil, gcd
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from scipy import signal
+from tqdm import tqdm
+
+from faults import Fault
+from signals import draw_range
+
+AUDIO = (".wav", ".flac", ".ogg")
+SUFFIXES = (*AUDIO, ".npy")
+SILENCE = 1e-5  # root mean square, full scale being 1
+SILENCE_IN_RECORDING = 0.01  # of the recording's root mean square
+SPEED_STEPS = 50  # speeds are multiples of 1/50, which keeps the filters of resampling short
+TRIES = 20
+
+
+def find_recordings(folder):
+    """The paths of all recordings in the folder and the folders in it, sorted, links not followed.
+
+    Raises Fault if there is no such folder or no recording in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise Fault(f"{folder} is no folder; name a folder of recordings ({', '.join(SUFFIXES)})")
+    paths = sorted(
+        Path(parent, name)
+        for parent, _, names in os.walk(folder)
+        for name in names
+        if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
+    )
+    if not paths:
+        raise Fault(f"{folder} holds no recording; what is read is {', '.join(SUFFIXES)}")
+    return paths
+
+
+def read_recording(path, sample_rate, npy_rate):
+    """The signals in a file, a list of float32 arrays (samples,) at `sample_rate`.
+
+    The channels of an audio file are averaged to one signal; an .npy array has one signal, or one
+    a row, at `npy_rate`. Raises Fault for what is unreadable, empty, silent or not finite.
+    """
+    if path.suffix.lower() == ".npy":
+        signals, rate = read_rows(path), npy_rate
+    else:
+        with open_audio(path) as file:
+            signals, rate = [file.read(dtype="float32", always_2d=True).mean(1)], file.samplerate
+    if not sum(map(len, signals)):
+        raise Fault(f"{path} is empty")
+    if not all(np.isfinite(x).all() for x in signals):
+        raise Fault(f"{path} holds values that are not finite")
+    signals = [resample(x, rate, sample_rate) for x in signals]
+    if all(is_silent(x) for x in signals):
+        raise Fault(f"{path} is silent")
+    return signals
+
+
+def open_audio(path):
+    """An audio file opened for reading; raises Fault if it is none."""
+    try:
+        return soundfile.SoundFile(path)
+    except (soundfile.SoundFileError, OSError, TypeError) as error:
+        raise Fault(f"{path} is unreadable ({getattr(error, 'error_string', error)})") from error
+
+
+def read_rows(path):
+    """The rows of an .npy file, float32 (samples,) each; raises Fault if it holds no signals."""
+    return list(np.atleast_2d(map_array(path)).astype(np.float32))
+
+
+def map_array(path):
+    """An .npy array of one signal, or one a row, as it lies on the disk, read when it is used."""
+    try:
+        # Mapped, so that a header that promises more than the file holds takes no memory.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError, TypeError, OverflowError) as error:
+        raise Fault(f"{path} is unreadable ({str(error).splitlines()[0]})") from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or array.ndim > 2 \
+            or array.ndim == 0:
+        raise Fault(f"{path} is no array of numbers with one signal, or one a row")
+    return array
+
+
+def resample(signals, from_rate, to_rate):
+    """Polyphase resampling along the last axis; float32. Nothing is done where the rates agree."""
+    if from_rate == to_rate:
+        return signals.astype(np.float32, copy=False)
+    common = gcd(from_rate, to_rate)
+    return signal.resample_poly(
+        signals, to_rate // common, from_rate // common, axis=-1
+    ).astype(np.float32)
+
+
+def is_silent(samples, relative_to=0.0):
+    """Whether the root mean square is below −100 dB of full scale, or 1 % of another one."""
+    level = np.sqrt(np.square(samples, dtype=np.float64).mean()) if samples.size else 0.0
+    return level < max(SILENCE, SILENCE_IN_RECORDING * relative_to)
+
+
+def read_splits(folder, wanted, data):
+    """{split: list of signals}, each split from recordings of its own, in an order that is drawn.
+
+    wanted: {split: number of signals}. A split gets recordings in proportion to its number, at
+    least one, and no more are read than it needs. Names what is left out, and why.
+    """
+    paths = find_recordings(folder)
+    rng = np.random.default_rng([data.seed, 4])
+    left = [paths[index] for index in rng.permutation(len(paths))]
+    signals, skipped = {}, {}
+    # The smallest split first: of few recordings, it gets at least one.
+    for split in sorted(wanted, key=wanted.get):
+        share = 1 if len(signals) + 1 == len(wanted) else wanted[split] / sum(wanted.values())
+        number, samples = max(1, round(share * len(paths))), wanted[split] * data.length
+        chosen, read = [], 0
+        with tqdm(total=min(number, len(left)), desc=f"reading {folder} for {split}", unit="file",
+                  leave=False) as bar:
+            while left and read < number and sum(map(len, chosen)) < samples:
+                path = left.pop(0)
+                try:
+                    chosen += read_recording(path, data.sample_rate, npy_rate(data))
+                    read += 1
+                except Fault as fault:
+                    reason = str(fault).removeprefix(f"{path} ")
+                    tqdm.write(f"skipped {path}: {reason}", file=sys.stderr)
+                    skipped.setdefault(reason, []).append(path)
+                bar.update()
+        if not chosen:
+            raise Fault(
+                f"{folder} has no recording left for the {split} signals ({len(paths)} found, "
+                f"{sum(map(len, skipped.values()))} unusable); it takes one for each split, so add "
+                "recordings, or cut a long one into several files"
+            )
+        signals[split] = chosen
+    reasons = "; ".join(f"{reason}: {len(names)}" for reason, names in skipped.items())
+    print(f"{folder}: {len(paths)} recordings, of which skipped: {reasons or 'none'}")
+    return signals
+
+
+def npy_rate(data):
+    """The sample rate of .npy recordings in Hz."""
+    return data.source_rate or data.sample_rate
+
+
+def clean_segments(data, wanted):
+    """{split: float32 (count, length)} cut one after the other out of `data.clean_source`.
+
+    The end of a recording is filled up with zeros; silent segments are left out. At most
+    `wanted[split]` segments. Training recordings are cut again at other speeds until there are
+    enough, if `data.speed` is a range.
+    """
+    rng = np.random.default_rng([data.seed, 5])
+    segments = {}
+    for split, signals in read_splits(data.clean_source, wanted, data).items():
+        cuts = [cut(x, data.length) for x in signals]
+        found, silent = sum(len(kept) for kept, _ in cuts), sum(dropped for _, dropped in cuts)
+        at_other_speeds = 0
+        while split == "train" and isinstance(data.speed, tuple) and found < wanted[split]:
+            at_other_speeds = found
+            for x in signals:
+                cuts.append(cut(change_speed(x, draw_speed(data.speed, rng)), data.length))
+                found += len(cuts[-1][0])
+            if found == at_other_speeds:
+                break
+        segments[split] = np.concatenate([kept for kept, _ in cuts])[: wanted[split]]
+        if not len(segments[split]):
+            raise Fault(f"{data.clean_source} holds nothing but silence for the {split} signals")
+        print(f"{split}: {len(segments[split])} segments of {data.duration:g} s from "
+              f"{len(signals)} recordings; {silent} silent segments left out")
+    return segments
+
+
+def cut(samples, length):
+    """Consecutive segments (count, length), the last one filled up, and how many were silent."""
+    level = np.sqrt(np.square(samples, dtype=np.float64).mean()) if samples.size else 0.0
+    segments = np.pad(samples, (0, -len(samples) % length)).reshape(-1, length)
+    loud = [not is_silent(segment, level) for segment in segments]
+    return segments[loud], len(segments) - sum(loud)
+
+
+def draw_speed(speed, rng):
+    """A speed as a whole number of steps of 1 / SPEED_STEPS."""
+    return max(1, round(SPEED_STEPS * float(draw_range(speed, None, rng))))
+
+
+def change_speed(samples, steps):
+    """A signal played steps / SPEED_STEPS times as fast, its pitch with it."""
+    return resample(samples, steps, SPEED_STEPS)
+
+
+def noise_passages(data, counts):
+    """{split: float32 (count, length)}: passages drawn out of `data.noise_source`.
+
+    Each from a recording, place and speed that are drawn; a recording shorter than a passage is
+    looped. A share `data.white_share` is Gaussian white noise instead.
+    """
+    passages = {}
+    for split, signals in read_splits(data.noise_source, counts, data).items():
+        rng = np.random.default_rng([data.seed, 6, len(split)])
+        passages[split] = np.empty((counts[split], data.length), np.float32)
+        for passage in tqdm(passages[split], desc=f"drawing noise for {split}", unit="signal",
+                            leave=False):
+            white = rng.random() < data.white_share
+            passage[:] = (rng.normal(0, data.noise_std, data.length) if white
+                          else draw_passage(signals, data, rng))
+    return passages
+
+
+def draw_passage(signals, data, rng):
+    """One passage (length,) that is not silent, as far as some tries can find one."""
+    for _ in range(TRIES):
+        recording, steps = signals[rng.integers(len(signals))], draw_speed(data.speed, rng)
+        needed = ceil(data.length * steps / SPEED_STEPS)
+        if len(recording) < needed:
+            recording = np.resize(recording, needed)
+        start = rng.integers(len(recording) - needed + 1)
+        passage = change_speed(recording[start : start + needed], steps)[: data.length]
+        if not is_silent(passage):
+            break
+    return passage

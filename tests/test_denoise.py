@@ -1,0 +1,251 @@
+"""denoise.py: whole recordings of any length, rate and format; the command line and Python."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import one_error
+
+import denoise
+from checkpoints import write_checkpoint
+from config import resolve
+from denoise import Denoiser, resampled, windows
+from game import new_game
+from recordings import resample
+
+RATE = 8000
+SMALL = ["generator.channels=4", "generator.blocks=2", "generator.level_frames=5",
+         "training.device=cpu"]
+
+
+def noise(seconds, rate=RATE, seed=0, channels=()):
+    shape = (*channels, round(seconds * rate))
+    return np.random.default_rng(seed).normal(0, 0.1, shape).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A checkpoint of a small `audio` network whose random weights do something to a signal."""
+    config = resolve("audio", SMALL)
+    path = tmp_path_factory.mktemp("checkpoints") / "best.pt"
+    write_checkpoint(path, new_game(config, torch.device("cpu")).checkpoint(config))
+    return path
+
+
+@pytest.fixture
+def denoiser(checkpoint):
+    return Denoiser.load(checkpoint)
+
+
+@pytest.fixture
+def call(script, checkpoint):
+    return lambda *arguments: script("denoise", *arguments, "--checkpoint", str(checkpoint))
+
+
+def test_windows_cover_every_sample_once_with_zeros_beyond_the_ends():
+    samples = np.arange(1, 24, dtype=np.float32)[None]
+    found = list(windows(iter([samples[:, :3], samples[:, 3:20], samples[:, 20:]]), 5, 2))
+    assert len(found) == 5 and all(window.shape == (1, 9) for window in found)
+    np.testing.assert_array_equal(found[0][0], [0, 0, 1, 2, 3, 4, 5, 6, 7])
+    covered = np.concatenate([window[0, 2:-2] for window in found])
+    np.testing.assert_array_equal(covered, [*samples[0], 0, 0])
+    assert list(windows(iter([]), 5, 2)) == []
+
+
+@pytest.mark.parametrize(("rates"), [(44_100, 8000), (8000, 44_100), (11_025, 8000), (8000, 7999)])
+def test_resampling_in_pieces_is_resampling_at_once(rates, monkeypatch):
+    monkeypatch.setattr(denoise, "PIECE", 3000)
+    samples = noise(1.7, rates[0], channels=(2,))
+    pieces = list(resampled(iter(np.array_split(samples, 7, axis=1)), *rates))
+    at_once = resample(samples, *rates)
+    in_pieces = np.concatenate(pieces, axis=1)[:, : at_once.shape[1]]
+    np.testing.assert_allclose(in_pieces, at_once, atol=1e-6)
+
+
+def test_a_stream_equals_the_whole(denoiser, monkeypatch):
+    monkeypatch.setattr(denoise, "BLOCK_SECONDS", 1)
+    streaming = Denoiser(denoiser.generator, resolve("audio").data)
+    mixed = noise(7.3)
+    with torch.inference_mode():
+        whole = denoiser.generator(torch.from_numpy(mixed)[None, None])[0, 0].numpy()
+    streamed = streaming(mixed, RATE)
+    edge = denoiser.generator.context
+    error = (streamed - whole)[edge:-edge]
+    assert (error**2).sum() < 1e-6 * (whole[edge:-edge] ** 2).sum()
+    assert (whole**2).sum() > 1e-3 * (mixed**2).sum()
+    in_pieces = streaming.stream(iter(np.array_split(mixed[None], 13, axis=1)), len(mixed), RATE)
+    np.testing.assert_allclose(np.concatenate(list(in_pieces), 1)[0], streamed, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, np.int16, np.int32])
+@pytest.mark.parametrize("shape", [(3,), (1,), (8000,), (2, 3, 4000), (0,), (2, 0)])
+def test_shape_and_type_are_kept(shape, dtype, denoiser):
+    scale = 1000 if np.dtype(dtype).kind == "i" else 1
+    array = (np.random.default_rng(1).normal(size=shape) * scale).astype(dtype)
+    result = denoiser(array, RATE)
+    assert result.shape == shape and result.dtype == dtype
+    assert np.isfinite(result).all()
+
+
+def test_the_level_is_kept_and_does_not_matter(denoiser):
+    mixed = noise(1)
+    reference = denoiser(mixed)
+    for level in (1e-4, 3e4):
+        np.testing.assert_allclose(denoiser(level * mixed) / level, reference, atol=1e-5)
+
+
+def test_channels_do_not_mix(denoiser):
+    both = noise(1, channels=(2,))
+    np.testing.assert_allclose(denoiser(both)[1], denoiser(both[1]), atol=1e-6)
+
+
+@pytest.mark.parametrize("odd", [
+    np.zeros(9000), np.ones(9000), np.full(9000, np.nan), np.full(9000, np.inf),
+    np.sign(np.sin(np.arange(9000))), np.full(3, -1.0),
+    np.full(9000, np.finfo(np.float32).max), np.full(9000, 1e-38),
+])
+def test_odd_signals_give_finite_ones(odd, denoiser):
+    assert np.isfinite(denoiser(odd.astype(np.float32))).all()
+
+
+def test_what_is_no_signal_is_refused(denoiser):
+    for wrong in (np.array(["a"]), np.float32(1), np.ones(3, complex)):
+        with pytest.raises(TypeError, match="real numbers"):
+            denoiser(wrong)
+
+
+@pytest.mark.parametrize("preset", ["dan-small", "spectral"])
+def test_networks_of_whole_signals_denoise_recordings_too(preset):
+    config = resolve(preset, ["training.device=cpu"])
+    generator = new_game(config, torch.device("cpu")).generator
+    mixed = noise(3, 256)
+    result = Denoiser(generator, config.data)(mixed)
+    assert result.shape == mixed.shape and result.std() > 0
+    assert Denoiser(generator, config.data)(noise(1.3, 1000), 1000).shape == (1300,)
+
+
+@pytest.mark.parametrize(("name", "subtype", "rate", "channels"), [
+    ("a.wav", "PCM_16", 8000, 1), ("a.wav", "PCM_24", 44_100, 2), ("a.wav", "FLOAT", 6000, 3),
+    ("a.flac", "PCM_16", 48_000, 2), ("a.ogg", "VORBIS", 22_050, 1), ("a.wav", "PCM_U8", 11_025, 1),
+])
+def test_rate_channels_and_format_are_kept(name, subtype, rate, channels, call, tmp_path):
+    source, target = tmp_path / name, tmp_path / "out" / name
+    soundfile.write(source, noise(1.3, rate, channels=(channels,)).T, rate, subtype)
+    code, out, _ = call(str(source), "-o", str(target))
+    before, after = soundfile.info(source), soundfile.info(target)
+    assert code == 0 and "× real time" in out
+    assert ("works at 8,000 Hz" in out) == (rate > RATE)
+    for fact in ("samplerate", "channels", "frames", "format", "subtype"):
+        assert getattr(before, fact) == getattr(after, fact)
+
+
+def test_a_file_on_the_command_line_is_what_the_function_gives(call, denoiser, tmp_path):
+    mixed = noise(2.1, 11_025, channels=(2,))
+    soundfile.write(tmp_path / "in.wav", mixed.T, 11_025, "FLOAT")
+    assert call(str(tmp_path / "in.wav"), "-o", str(tmp_path / "out.wav"))[0] == 0
+    written = soundfile.read(tmp_path / "out.wav", dtype="float32")[0].T
+    np.testing.assert_allclose(written, denoiser(mixed, 11_025), atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(5000,), (2, 5000)])
+def test_npy_stays_npy(shape, call, denoiser, tmp_path):
+    array = np.random.default_rng(0).normal(size=shape)
+    np.save(tmp_path / "in.npy", array)
+    code, _, err = call(str(tmp_path / "in.npy"), "-o", str(tmp_path / "out"))
+    assert code == 0, err
+    np.testing.assert_allclose(np.load(tmp_path / "out/in.npy"), denoiser(array), atol=1e-6)
+    assert call(str(tmp_path / "in.npy"), "-o", str(tmp_path / "in.wav"))[0] == 1
+
+
+def test_folders_are_mirrored_and_one_bad_file_does_not_end_the_run(call, tmp_path):
+    (tmp_path / "in/deeper").mkdir(parents=True)
+    for name in ("one.wav", "deeper/two.flac"):
+        soundfile.write(tmp_path / "in" / name, noise(0.5), RATE)
+    (tmp_path / "in/bad.wav").write_text("no audio")
+    (tmp_path / "in/notes.txt").write_text("mine")
+    code, out, err = call(str(tmp_path / "in"), "-o", str(tmp_path / "out"))
+    assert code == 1 and "bad.wav is unreadable" in err and "1 of 3 recordings" in err
+    assert out.count("real time") == 2 and "Traceback" not in err
+    assert sorted(p.relative_to(tmp_path / "out").as_posix()
+                  for p in (tmp_path / "out").rglob("*") if p.is_file()) == [
+        "deeper/two.flac", "one.wav"]
+
+
+def test_nothing_is_replaced_unasked_and_no_input_ever(call, tmp_path):
+    source, target = tmp_path / "in.wav", tmp_path / "out.wav"
+    soundfile.write(source, noise(0.5), RATE)
+    target.write_text("mine")
+    original = source.read_bytes()
+    code, _, err = call(str(source), "-o", str(target))
+    assert code == 1 and "--overwrite" in one_error(err) and target.read_text() == "mine"
+    for output in (source, tmp_path):
+        code, _, err = call(str(source), "-o", str(output), "--overwrite")
+        assert code == 1 and "never replaced" in one_error(err)
+    (tmp_path / "link.wav").symlink_to(source)
+    code, _, err = call(str(source), "-o", str(tmp_path / "link.wav"), "--overwrite")
+    assert code == 1 and source.read_bytes() == original
+    assert call(str(source), "-o", str(target), "--overwrite")[0] == 0
+    assert soundfile.info(target).frames == 4000 and source.read_bytes() == original
+
+
+def test_two_inputs_for_one_output_are_refused(call, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        soundfile.write(tmp_path / folder / "x.wav", noise(0.2), RATE)
+    code, _, err = call(str(tmp_path / "a"), str(tmp_path / "b"), "-o", str(tmp_path / "out"))
+    assert code == 1 and "would both become" in one_error(err)
+    assert not (tmp_path / "out").exists()
+
+
+def test_dry_mixes_the_input_back_in(call, tmp_path):
+    mixed = noise(1)
+    soundfile.write(tmp_path / "in.wav", mixed, RATE, "FLOAT")
+    outputs = {}
+    for dry in ("0", "0.25", "1"):
+        path = tmp_path / f"out{dry}.wav"
+        assert call(str(tmp_path / "in.wav"), "-o", str(path), "--dry", dry)[0] == 0
+        outputs[dry] = soundfile.read(path, dtype="float32")[0]
+    np.testing.assert_allclose(outputs["1"], mixed, atol=1e-6)
+    np.testing.assert_allclose(outputs["0.25"], 0.25 * mixed + 0.75 * outputs["0"], atol=1e-6)
+    code, _, err = call(str(tmp_path / "in.wav"), "-o", str(tmp_path / "x.wav"), "--dry", "2")
+    assert code == 2 and "from 0 to 1" in one_error(err)
+
+
+@pytest.mark.parametrize(("samples", "remark"), [
+    (np.zeros(8000), "constant (0)"), (np.full(8000, 0.5), "constant (0.5)"),
+    (np.r_[np.nan, noise(1)], "1 of 8,001 values were not finite"),
+    (np.clip(noise(1) * 50, -1, 1), "it was clipped"),
+])
+def test_what_is_odd_is_said(samples, remark, call, tmp_path):
+    soundfile.write(tmp_path / "in.wav", samples, RATE, "FLOAT")
+    code, out, _ = call(str(tmp_path / "in.wav"), "-o", str(tmp_path / "out.wav"))
+    assert code == 0 and remark in out
+    assert np.isfinite(soundfile.read(tmp_path / "out.wav")[0]).all()
+
+
+def test_the_figure_is_drawn_for_one_recording(call, tmp_path):
+    for name in ("a.wav", "b.wav"):
+        soundfile.write(tmp_path / name, noise(1.5), RATE)
+    one, both = [str(tmp_path / "a.wav")], [str(tmp_path / "a.wav"), str(tmp_path / "b.wav")]
+    figure = ["--figure", str(tmp_path / "figure.png")]
+    assert call(*one, "-o", str(tmp_path / "out"), *figure)[0] == 0
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+    code, _, err = call(*both, "-o", str(tmp_path / "out2"), *figure)
+    assert code == 2 and "--figure" in one_error(err) and not (tmp_path / "out2").exists()
+
+
+def test_wrong_calls_say_what_to_do(script, tmp_path):
+    soundfile.write(tmp_path / "in.wav", noise(0.2), RATE)
+    given = [str(tmp_path / "in.wav"), "-o", str(tmp_path / "out.wav")]
+    missing = ["--checkpoint", str(tmp_path / "none.pt")]
+    for arguments, status, message in (
+        ([], 2, "--help"),
+        ([given[0]], 2, "-o"),
+        ([str(tmp_path / "no.wav"), *given[1:]], 1, "does not exist"),
+        ([*given, *missing], 1, "none.pt is missing"),
+        ([*given, "--preset", "audoi"], 2, "'audio'"),
+    ):
+        code, _, err = script("denoise", *arguments)
+        assert code == status and message in one_error(err)
+    assert script("denoise", "--help")[0] == 0
+    assert not (tmp_path / "out.wav").exists()

@@ -1,0 +1,213 @@
+"""Data sets from folders of recordings: formats, rates, segments, the split, and bad files."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import one_error
+from scipy import signal
+
+import recordings
+from config import resolve
+from create_data import create_data
+from dataset import SignalDataset
+from faults import Fault
+from recordings import cut, find_recordings, read_recording, resample
+
+RATE = 8000
+
+
+def tone(seconds, frequency=440.0, rate=RATE, level=0.3):
+    return (level * np.sin(2 * np.pi * frequency * np.arange(round(seconds * rate)) / rate)).astype(
+        np.float32
+    )
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two folders of recordings: twelve clean tones of their own pitch, five kinds of noise."""
+    rng = np.random.default_rng(0)
+    for name in ("clean", "noise"):
+        (tmp_path / name / "deeper").mkdir(parents=True)
+    for number in range(12):
+        path = tmp_path / "clean" / ("deeper/" * (number % 2) + f"tone{number}.wav")
+        soundfile.write(path, tone(2.5, 200 + 50 * number), RATE)
+    for number in range(5):
+        noise = rng.normal(0, 0.1, 2400 + 4000 * number)
+        soundfile.write(tmp_path / f"noise/noise{number}.flac", noise, RATE)
+    return tmp_path
+
+
+@pytest.fixture
+def settings(folders):
+    """Overrides of the preset audio for small data from these folders."""
+    return [
+        f"data.clean_source={folders / 'clean'}", f"data.noise_source={folders / 'noise'}",
+        "data.num_train=30", "data.num_validation=6", "data.speed=1", "data.white_share=0",
+        *(f"paths.{name}={folders / name}" for name in ("data", "images", "checkpoints")),
+    ]
+
+
+@pytest.mark.parametrize(("suffix", "subtype"), [
+    ("wav", "PCM_U8"), ("wav", "PCM_16"), ("wav", "PCM_24"), ("wav", "PCM_32"), ("wav", "FLOAT"),
+    ("wav", "DOUBLE"), ("flac", "PCM_16"), ("flac", "PCM_24"), ("ogg", "VORBIS"),
+])
+def test_every_format_is_read_and_its_channels_averaged(suffix, subtype, tmp_path):
+    path = tmp_path / f"tone.{suffix}"
+    one, other = tone(0.5), tone(0.5, 700)
+    soundfile.write(path, np.stack([one, other], 1), RATE, subtype)
+    (read,) = read_recording(path, RATE, RATE)
+    assert read.dtype == np.float32 and read.shape == one.shape
+    tolerance = {"PCM_U8": 0.02, "VORBIS": 0.1}.get(subtype, 1e-4)
+    assert np.abs(read - (one + other) / 2).max() < tolerance
+
+
+def test_npy_holds_one_signal_or_one_a_row_at_the_given_rate(tmp_path):
+    np.save(tmp_path / "one.npy", tone(1, rate=16_000).astype(np.float64))
+    np.save(tmp_path / "three.npy", (np.stack([tone(1)] * 3) * 1000).astype(np.int16))
+    (one,) = read_recording(tmp_path / "one.npy", RATE, 16_000)
+    np.testing.assert_allclose(one[100:-100], tone(1)[100:-100], atol=1e-3)
+    three = read_recording(tmp_path / "three.npy", RATE, RATE)
+    assert [len(row) for row in three] == [RATE] * 3
+
+
+@pytest.mark.parametrize("rate", [11_025, 22_050, 44_100, 48_000, 6000])
+def test_resampling_keeps_the_tone_and_removes_what_would_alias(rate):
+    kept = resample(tone(1, 500, rate), rate, RATE)
+    expected = tone(1, 500)
+    assert len(kept) == RATE
+    assert np.abs(kept - expected)[400:-400].max() < 2e-3
+    if rate > 12_000:
+        gone = resample(tone(1, 5500, rate), rate, RATE)
+        assert np.abs(gone)[400:-400].max() < 3e-3
+
+
+def test_segments_follow_each_other_and_silent_ones_are_left_out():
+    samples = np.concatenate([tone(1), np.zeros(RATE, np.float32), tone(1.25, 600)])
+    segments, silent = cut(samples, RATE)
+    assert segments.shape == (3, RATE) and silent == 1
+    np.testing.assert_array_equal(segments[:2].ravel(), np.r_[samples[:RATE], samples[2 * RATE:][
+        :RATE]])
+    assert not segments[2, RATE // 4 :].any()
+
+
+def test_the_data_set_is_like_any_other(settings):
+    config = resolve("audio", settings)
+    _, counts = create_data(config)
+    # Two of the twelve recordings are for validation; each has three segments, the last half full.
+    assert counts == {"train": 30, "validation": 6}
+    data = SignalDataset(config, "train")
+    assert data.clean.shape == data.mixed.shape == (30, 1, RATE)
+    snr = 10 * np.log10(data.clean.square().sum(-1) / (data.mixed - data.clean).square().sum(-1))
+    assert snr.min() >= -5.001 and snr.max() <= 10.001 and snr.std() > 2
+    first = {p: p.read_bytes() for p in config.data_folder.rglob("*.npy")}
+    create_data(config)
+    assert {p: p.read_bytes() for p in config.data_folder.rglob("*.npy")} == first
+
+
+def test_no_recording_serves_both_splits(settings):
+    config = resolve("audio", settings)
+    create_data(config)
+    pitches = {}
+    for split in ("train", "validation"):
+        clean = SignalDataset(config, split).clean[:, 0, : RATE // 2].numpy()
+        spectrum = np.abs(np.fft.rfft(clean * signal.windows.hann(RATE // 2)))
+        pitches[split] = set(2 * spectrum.argmax(1))
+    assert len(pitches["train"]) == 10 and len(pitches["validation"]) == 2
+    assert not pitches["train"] & pitches["validation"]
+
+
+def test_other_speeds_fill_up_the_training_signals(settings):
+    config = resolve("audio", [*settings, "data.num_train=45", "data.speed=0.8,1.25"])
+    _, counts = create_data(config)
+    assert counts["train"] == 45
+    clean = SignalDataset(config, "train").clean[:, 0].numpy()
+    pitch = np.abs(np.fft.rfft(clean[:, : RATE // 2])).argmax(1) * 2
+    assert (pitch[:30] % 50 == 0).all() and (pitch[30:] % 50 != 0).any()
+
+
+@pytest.mark.parametrize("share", [0, 1])
+def test_a_share_of_the_noise_is_white(share, settings):
+    config = resolve("audio", [*settings, f"data.white_share={share}"])
+    create_data(config)
+    noise = SignalDataset(config, "train", remix=True).noise
+    # The recorded noise here has a standard deviation of 0.1, the white noise one of 0.5.
+    assert noise.std().item() == pytest.approx(0.5 if share else 0.1, rel=0.05)
+
+
+@pytest.mark.parametrize("kind", ["clean", "noise"])
+def test_either_source_may_be_left_empty(kind, settings):
+    config = resolve("audio", [s for s in settings if not s.startswith(f"data.{kind}_source")])
+    _, counts = create_data(config)
+    assert counts["train"] == 30 and SignalDataset(config, "train").mixed.std() > 0
+
+
+def test_bad_recordings_are_named_and_left_out(settings, script, folders):
+    bad = folders / "clean"
+    (bad / "text.wav").write_text("no audio")
+    (bad / "empty.flac").write_bytes(b"")
+    soundfile.write(bad / "nothing.wav", np.zeros(0), RATE)
+    soundfile.write(bad / "silent.wav", np.zeros(9000), RATE)
+    soundfile.write(bad / "nan.wav", np.full(9000, np.nan), RATE, "FLOAT")
+    np.save(bad / "objects.npy", np.array([{}], object))
+    np.save(bad / "cube.npy", np.zeros((2, 2, 2)))
+    (bad / "endless.npy").write_bytes(
+        b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999,), }"
+        + b" " * 39 + b"\n"
+    )
+    code, out, err = script("create_data", "--preset", "audio", *settings)
+    assert code == 0, err
+    assert "20 recordings" in out and "is silent: 1" in out and "is empty: 1" in out
+    for name in ("text", "empty", "nothing", "silent", "nan", "objects", "cube", "endless"):
+        assert f"{name}." in err and "Traceback" not in err
+    assert script("dataset", "--preset", "audio", *settings)[0] == 0
+
+
+def test_what_leaves_nothing_is_refused(settings, script, folders, tmp_path):
+    (tmp_path / "bare").mkdir()
+    one = tmp_path / "one"
+    one.mkdir()
+    soundfile.write(one / "single.wav", tone(3), RATE)
+    for folder, message in (
+        ("missing", "is no folder"), ("bare", "holds no recording"), ("one", "one for each split"),
+    ):
+        code, _, err = script("create_data", "--preset", "audio", *settings,
+                              f"data.clean_source={tmp_path / folder}")
+        assert code == 1 and message in one_error(err) and folder in one_error(err)
+    assert not (folders / "data").exists()
+
+
+def test_links_in_a_circle_end(folders):
+    (folders / "clean/deeper/again").symlink_to(folders / "clean")
+    assert len(find_recordings(folders / "clean")) == 12
+
+
+def test_scripts_that_follow_need_not_name_the_sources(settings, script):
+    script("create_data", "--preset", "audio", *settings)
+    others = [s for s in settings if "_source" not in s]
+    assert script("dataset", "--preset", "audio", *others)[0] == 0
+    code, _, err = script("dataset", "--preset", "audio", *others, "data.clean_source=elsewhere")
+    assert code == 1 and "data.clean_source" in one_error(err)
+
+
+def test_data_of_an_earlier_version_are_refused(settings, script, folders):
+    script("create_data", "--preset", "audio", *settings)
+    path = folders / "data/dataset.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(manifest | {"checksums": {"train": "", "validation": ""}}))
+    code, _, err = script("dataset", "--preset", "audio", *settings)
+    assert code == 1 and "earlier version" in one_error(err)
+
+
+def test_a_passage_longer_than_its_recording_is_looped():
+    data = resolve("audio", ["data.speed=1"]).data
+    short = tone(0.3)
+    passage = recordings.draw_passage([short], data, np.random.default_rng(0))
+    np.testing.assert_array_equal(passage, np.resize(short, RATE))
+
+
+def test_an_empty_recording_is_a_fault(tmp_path):
+    np.save(tmp_path / "none.npy", np.zeros((0, 5)))
+    with pytest.raises(Fault, match="is empty"):
+        read_recording(tmp_path / "none.npy", RATE, RATE)
