@@ -9,7 +9,7 @@ BIN = .venv/bin
 run: .venv/installed
 	$(BIN)/python create_data.py $(ARGS)
 	$(BIN)/python dataset.py $(ARGS)
-	$(BIN)/python train_gan.py $(ARGS)
+	$(BIN)/python train_gan.py --restart $(ARGS)
 	$(BIN)/python evaluate.py $(ARGS)
 
 test: .venv/installed-dev

@@ -6,6 +6,7 @@ dictionaries), `epoch` (the last one finished), `history` (a list of one diction
 dictionaries of both networks and both optimisers.
 """
 
+import io
 from pathlib import Path
 from zipfile import is_zipfile
 
@@ -13,19 +14,22 @@ import torch
 
 from config import from_dict
 from faults import ConfigurationFault, Fault
-from files import write_atomically
+from files import write_bytes
 
 FORMAT = 1
-KEYS = {
-    "format", "config", "epoch", "history", "seconds", "precision",
-    "generator", "discriminator", "generator_optimizer", "discriminator_optimizer",
+READ_FROM_HISTORY = ("validation_reconstruction_loss", "validation_snr_db")
+KINDS = {
+    "format": int, "config": dict, "epoch": int, "history": list, "seconds": float,
+    "precision": tuple, "generator": dict, "discriminator": dict,
+    "generator_optimizer": dict, "discriminator_optimizer": dict,
 }
 
 
 def write_checkpoint(path, checkpoint):
     """Replace the checkpoint at `path` at once, never in part."""
-    with write_atomically(path) as file:
-        torch.save({"format": FORMAT, **checkpoint}, file)
+    content = io.BytesIO()
+    torch.save({"format": FORMAT, **checkpoint}, content)
+    write_bytes(path, content.getbuffer())
 
 
 def read_checkpoint(path, device="cpu"):
@@ -44,13 +48,30 @@ def read_checkpoint(path, device="cpu"):
         raise Fault(f"{path} is missing; run train_gan.py with the same preset first") from None
     except Exception as error:  # damaged bytes lead the unpickler to errors of any kind
         raise Fault(f"{path} is damaged or no checkpoint; train again or restore it") from error
-    if not isinstance(checkpoint, dict) or KEYS - checkpoint.keys():
+    if not isinstance(checkpoint, dict) or KINDS.keys() - checkpoint.keys():
         raise Fault(f"{path} is no checkpoint of this project; train again")
     if checkpoint["format"] != FORMAT:
         raise Fault(f"{path} has format {checkpoint['format']}, this version reads {FORMAT}; "
                     "train again")
+    for key, kind in KINDS.items():
+        if not isinstance(checkpoint[key], kind):
+            raise Fault(f"{path} has no valid {key}; train again or restore it")
+    if not is_history(checkpoint["history"], checkpoint["epoch"]):
+        raise Fault(f"{path} has no valid history; train again or restore it")
     try:
         checkpoint["config"] = from_dict(checkpoint["config"])
     except ConfigurationFault as fault:
         raise Fault(f"{path}: {fault}; train again") from fault
     return checkpoint
+
+
+def is_history(history, epochs):
+    """Whether the history has one dictionary an epoch, with numbers where train_gan.py reads some.
+    """
+    return len(history) == epochs and all(
+        isinstance(row, dict)
+        and row.get("epoch") == number
+        and all(isinstance(row.get(name), float) for name in READ_FROM_HISTORY)
+        and all(isinstance(name, str) for name in row)
+        for number, row in enumerate(history, 1)
+    )

@@ -12,7 +12,6 @@ from pathlib import Path
 from faults import ConfigurationFault
 from settings import IntRange, Range, check_range, nearest, parse, refuse, setting, settings
 
-LONGEST_SLOWED = 1024  # the matrices that slow signals down grow with the square of the length
 REPOSITORY = Path(__file__).resolve().parent
 
 
@@ -34,9 +33,8 @@ class DataConfig:
     source_rate: int = setting(
         0, "samples per second of .npy recordings; 0 takes sample_rate", 0, 768_000
     )
-    speed: float | Range = setting(
-        1.0, "a range low,high plays noise recordings at speeds drawn from it, and clean ones "
-        "again where they are fewer than num_train", 0.1, 10,
+    noise_speed: float | Range = setting(
+        1.0, "a range low,high plays noise recordings at speeds drawn from it", 0.1, 10
     )
     white_share: float = setting(
         0.0, "share of the noise signals that are white noise, with a noise_source", 0, 1
@@ -48,9 +46,7 @@ class DataConfig:
         -2.0, "signal-to-noise ratio of a mixture in dB; a range low,high is drawn per signal",
         -100, 100,
     )
-    num_train: int = setting(
-        1600, "number of training signals; of recordings, at most", 1, 1_000_000
-    )
+    num_train: int = setting(1600, "number of training signals", 1, 1_000_000)
     num_validation: int = setting(
         200, "number of validation signals; of recordings, at most", 1, 1_000_000
     )
@@ -86,10 +82,10 @@ class SpectralGeneratorConfig:
 class ShortTimeGeneratorConfig:
     kind: str = setting("short-time", "kind of network; a preset's own", choices=("short-time",))
     channels: int = setting(
-        24, "channels of the first layer; the n-th layer has n times as many", 1, 1024
+        16, "channels of the first layer; the n-th layer has n times as many", 1, 1024
     )
-    levels: int = setting(3, "encoder layers, each halving the number of frequency bins", 1, 8)
-    blocks: int = setting(4, "residual blocks between encoder and decoder", 0, 64)
+    levels: int = setting(4, "encoder layers, each halving the number of frequency bins", 1, 8)
+    blocks: int = setting(6, "residual blocks between encoder and decoder", 0, 64)
     kernel_size: int = setting(5, "kernel length of encoder and decoder in bins, odd", 1, 255)
     frame_kernel_size: int = setting(3, "kernel length of the blocks in frames, odd", 1, 255)
     frame_length: int = setting(256, "samples of a frame, a power of 2; frames overlap by half",
@@ -248,12 +244,14 @@ PRESETS = {
     "audio": Config(
         data=DataConfig(
             sample_rate=8000, low_freq=100.0, high_freq=2000.0, snr_db=(-5.0, 10.0),
-            speed=(0.75, 1.3), white_share=0.2, num_train=6000, num_validation=200,
+            noise_speed=(0.7, 1.4), white_share=0.2,
+            num_train=4000, num_validation=200,
         ),
         generator=ShortTimeGeneratorConfig(),
+        discriminator=DiscriminatorConfig(depth=5),
         training=TrainingConfig(
-            batch_size=16, pretrain_epochs=3, max_epochs=4, slowest=1.0, generator_lr=5e-3,
-            reconstruction_loss="SNR+spectrum",
+            batch_size=16, pretrain_epochs=3, max_epochs=4, slowest=0.55, generator_lr=7e-3,
+            warmup=0.2, reconstruction_loss="SNR+spectrum", adversarial_weight=0.002,
         ),
         evaluation=EvaluationConfig(lowpass_passband=2000.0, lowpass_stopband=2500.0),
         paths=PathsConfig(data="data/audio"),
@@ -309,9 +307,6 @@ def validate(config):
                 refuse(key, value, f"odd, such as {value + 1}")
         elif key == "generator.frame_length" and value & (value - 1):
             refuse(key, value, f"a power of 2, such as {1 << value.bit_length()}")
-    if config.training.slowest < 1 and data.length > LONGEST_SLOWED:
-        refuse("training.slowest", config.training.slowest,
-               f"1 for signals of more than {LONGEST_SLOWED} samples")
     if data.length > 2**24:
         refuse("data.duration", data.duration, f"at most {2**24} samples in all")
     if evaluation.lowpass_stopband >= nyquist:

@@ -7,6 +7,8 @@
 Next: python dataset.py
 """
 
+import io
+import os
 from dataclasses import asdict
 
 import numpy as np
@@ -18,10 +20,12 @@ import dataset
 import plots
 from command_line import parse_arguments
 from faults import Fault, run
+from files import cannot_write, write_bytes
 from recordings import clean_segments, noise_passages
 from signals import draw
 
 WAV_RATE = 44_100
+NPY_HEADER = 128  # bytes
 
 
 def main():
@@ -44,7 +48,7 @@ def create_data(config):
     """Write both splits, their WAV copies and, last, the manifest into `config.data_folder`.
 
     Returns the first signal of each split and kind, `examples[split][kind]`, float32 (length,),
-    and the number of signals in each split, which recordings may not suffice for.
+    and the number of signals in each split; recordings may give fewer for the validation.
     Files that an earlier run wrote are replaced, or removed where this run has fewer. Raises
     Fault, before anything is written, where a file that no run wrote stands in the way.
     """
@@ -57,7 +61,7 @@ def create_data(config):
         for split, arrays in splits.items():
             for number in range(counts[split]):
                 for kind, array in arrays.items():
-                    np.save(folder / dataset.signal_path(split, kind, number), array[number])
+                    save(folder / dataset.signal_path(split, kind, number), array[number])
                 bar.update()
             checksums[split] = {kind: dataset.checksum(array) for kind, array in arrays.items()}
             examples[split] = {kind: array[0] for kind, array in arrays.items()}
@@ -91,13 +95,16 @@ def claim_files(folder, counts):
     """
     first_run = not dataset.manifest_path(folder).exists()
     earlier = {} if first_run else dataset.read_manifest(folder)["counts"]
-    ours, needed = set(dataset.written_files(earlier)), set(dataset.written_files(counts))
+    needed = set(dataset.written_files(counts))
     present = {
         path.relative_to(folder).as_posix()
         for part in (*counts, "resampled")
         for path in (folder / part).rglob("*")
         if not path.is_dir() and path.name != ".gitkeep"
     }
+    # Asked one by one as well: what lies behind a linked folder is not found in it.
+    present |= {name for name in needed - present if os.path.lexists(folder / name)}
+    ours = {name for name in present if dataset.is_written(name, earlier)}
     in_the_way = sorted((present & needed) - ours)
     if in_the_way:
         raise Fault(
@@ -116,6 +123,16 @@ def claim_files(folder, counts):
               f"{unknown[0]}")
 
 
+def save(path, array):
+    """Write one .npy file. Not flushed each by each: without its manifest the data set is none."""
+    try:
+        path.unlink(missing_ok=True)  # a link in its place would lead to someone else's file
+        with open(path, "wb") as file:
+            np.save(file, array)
+    except OSError as error:
+        raise cannot_write(path, error, path, array.nbytes + NPY_HEADER) from error
+
+
 def write_wavs(folder, split, example, sample_rate):
     """Write an example's clean, noise and mixed signal at 44.1 kHz, 16 bit, at a common level."""
     common = np.gcd(WAV_RATE, sample_rate)
@@ -126,7 +143,9 @@ def write_wavs(folder, split, example, sample_rate):
     peak = max(np.abs(array).max() for array in resampled.values())
     for kind, array in resampled.items():
         samples = np.round(array / peak * 0.9 * 32767).astype(np.int16)
-        wavfile.write(folder / dataset.wav_path(split, kind), WAV_RATE, samples)
+        content = io.BytesIO()
+        wavfile.write(content, WAV_RATE, samples)
+        write_bytes(folder / dataset.wav_path(split, kind), content.getbuffer())
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ Next: python train_gan.py
 
 import hashlib
 import json
+import re
 from dataclasses import asdict
 
 import numpy as np
@@ -17,12 +18,15 @@ from tqdm import tqdm
 from command_line import parse_arguments
 from config import DataConfig
 from faults import Fault, run
-from files import write_atomically
-from signals import draw_range, mix, slowing_matrix, snr_db
+from files import write_bytes
+from recordings import UNREADABLE_ARRAY
+from signals import draw_range, mix, play_slower, slowing_matrix, snr_db
 
 NUM_FACTORS = 32
+LONGEST_MATRIX = 1024  # samples; matrices grow with the square of the length
+MOST_SIGNALS = 1_000_000
 # What only create_data.py needs to know: left as it is by default, any stored value will do.
-SOURCES = ("clean_source", "noise_source", "source_rate", "speed", "white_share")
+SOURCES = ("clean_source", "noise_source", "source_rate", "noise_speed", "white_share")
 KINDS = ("clean", "noise", "mixed")
 SPLITS = ("train", "validation")
 CURE = "run create_data.py with the same preset and overrides"
@@ -67,8 +71,9 @@ class SignalDataset(Dataset):
         self.remix, self.snr_db, self.seed = remix, config.data.snr_db, config.training.seed
         if remix:
             self.noise = load_signals(config, manifest, split, "noise", device)
-            slows = config.training.slowest < 1
-            self.slowing = slowing_matrices(config, device) if slows else None
+            self.slowest, self.slowing = config.training.slowest, None
+            if self.slowest < 1 and config.data.length <= LONGEST_MATRIX:
+                self.slowing = slowing_matrices(config, device)
             self.set_epoch(0)
         else:
             self.mixed = load_signals(config, manifest, split, "mixed", device)
@@ -80,6 +85,8 @@ class SignalDataset(Dataset):
         if not self.remix:
             return self.clean[index], self.mixed[index]
         clean = self.slowed[index]
+        if self.factors is not None:
+            clean = play_slower(clean, self.factors[index].tolist())
         noise = self.noise[self.partner[index]].roll(self.shift, -1)
         return clean, mix(clean, noise * self.sign[index], self.snr[index])
 
@@ -93,7 +100,13 @@ class SignalDataset(Dataset):
             self.sign = torch.from_numpy(rng.choice(np.float32([-1, 1]), shape)).to(device)
             snr = np.broadcast_to(draw_range(self.snr_db, shape, rng), shape)
             self.snr = torch.from_numpy(snr.astype(np.float32)).to(device)
-            self.slowed = self.clean if self.slowing is None else self.slow_half(rng)
+            self.slowed, self.factors = self.clean, None
+            if self.slowing is not None:
+                self.slowed = self.slow_half(rng)
+            elif self.slowest < 1:  # long signals are slowed as they are asked for, in a batch
+                slow = rng.random(len(self)) < 0.5
+                factors = np.where(slow, rng.uniform(self.slowest, 1, len(self)), 1.0)
+                self.factors = torch.from_numpy(factors)
 
     def slow_half(self, rng):
         """The clean signals, half of them slowed down, in groups that share a factor."""
@@ -184,6 +197,19 @@ def written_files(counts):
             yield from (signal_path(split, kind, index) for index in range(count))
 
 
+def is_written(name, counts):
+    """Whether a path below the data folder is among `written_files(counts)`."""
+    for split, count in counts.items():
+        for kind in KINDS:
+            number = re.fullmatch(rf"{split}/{kind}/{kind}_([0-9]+)\.npy", name)
+            if name == wav_path(split, kind) or (
+                number and 0 < int(number[1]) <= count
+                and name == signal_path(split, kind, int(number[1]) - 1)
+            ):
+                return True
+    return False
+
+
 def checksum(array):
     """SHA-256 of the array's bytes."""
     return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
@@ -195,8 +221,7 @@ def manifest_path(folder):
 
 def write_manifest(folder, manifest):
     """Replace the manifest at once, never in part."""
-    with write_atomically(manifest_path(folder)) as file:
-        file.write(json.dumps(manifest, indent=1).encode())
+    write_bytes(manifest_path(folder), json.dumps(manifest, indent=1).encode())
 
 
 def read_manifest(folder):
@@ -205,11 +230,13 @@ def read_manifest(folder):
     try:
         manifest = json.loads(path.read_bytes())
         counts = manifest["counts"]
-        if set(counts) != set(SPLITS) or not all(type(n) is int and n > 0 for n in counts.values()):
+        if set(counts) != set(SPLITS) or not all(
+            type(count) is int and 0 < count <= MOST_SIGNALS for count in counts.values()
+        ):
             raise ValueError("counts are the numbers of signals in both splits")
     except FileNotFoundError:
         raise Fault(f"{path} is missing; {CURE}") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Fault(
             f"{path} is damaged; move the files in {folder} away and {CURE}"
         ) from error
@@ -265,10 +292,11 @@ def read_signals(folder, split, kind, count, length):
 def read_signal(path, length):
     """One stored signal, float32 of shape (length,); raises Fault for anything else."""
     try:
-        array = np.load(path, allow_pickle=False)
+        # Mapped, so that a header that promises more than the file holds takes no memory.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise Fault(f"{path} is missing; {CURE}") from None
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
+    except UNREADABLE_ARRAY as error:
         raise Fault(f"{path} is unreadable; {CURE}") from error
     if not isinstance(array, np.ndarray) or array.dtype != np.float32 or array.shape != (length,):
         raise Fault(f"{path} is not a float32 signal of {length} samples; {CURE}")

@@ -11,6 +11,7 @@ The same from Python:
     clean = denoiser(noisy, sample_rate)    # (..., samples), of any type; the same comes back
 """
 
+import io
 import sys
 import time
 from dataclasses import replace
@@ -25,11 +26,13 @@ from tqdm import tqdm
 import plots
 from command_line import parse_arguments
 from faults import ConfigurationFault, Fault, run
-from files import write_atomically
+from files import write_atomically, write_bytes
 from models import load_generator
 from recordings import SUFFIXES, find_recordings, map_array, npy_rate, open_audio, resample
 
-BLOCK_SECONDS = 16  # of what is denoised at a time, shared by the channels
+BLOCK_SECONDS = 16  # of what is denoised at a time
+CHANNELS = 4  # of a block that go through the network together
+ROWS = 64  # of an array that are denoised together
 FADE = 256  # samples over which a block gives way to the next
 FIGURE_SECONDS = 20
 FULL_SCALE = 0.999
@@ -121,35 +124,65 @@ class Denoiser:
         if not array.size:
             return array.copy()
         rows = array.reshape(-1, array.shape[-1])
-        pieces = self.stream(pieces_of(rows), rows.shape[1], sample_rate or self.sample_rate)
-        return as_type(np.concatenate(list(pieces), axis=1), array.dtype).reshape(array.shape)
+        return self.denoise_rows(rows, sample_rate or self.sample_rate).reshape(array.shape)
 
-    def stream(self, pieces, length, sample_rate):
+    def denoise_rows(self, rows, sample_rate, watch=iter):
+        """Denoise an array (channels, samples), some channels at a time, to one like it.
+
+        watch: is given the pieces of a recording, and gives them on.
+        """
+        denoised = np.empty(rows.shape, rows.dtype)
+        for first in range(0, len(rows), ROWS):
+            group, position = slice(first, first + ROWS), 0
+            pieces = watch(pieces_of(rows[group]))
+            for piece in self.stream(pieces, sample_rate, rows.shape[1]):
+                end = position + piece.shape[1]
+                denoised[group, position:end] = as_type(piece, rows.dtype)
+                position = end
+        return denoised
+
+    def stream(self, pieces, sample_rate, length=None):
         """Denoise a recording piece by piece: arrays (channels, samples) in and out, float32.
 
-        length: the number of samples in all. The memory that is used does not depend on it, and
-        the result does not depend on how the recording is cut into pieces.
+        length: its number of samples, where that is known, so that short ones take less time. The
+        memory that is used does not depend on it, and the result does not depend on how the
+        recording is cut into pieces.
         """
-        finite = (as_finite(piece) for piece in pieces)
-        low = resampled(finite, sample_rate, self.sample_rate)
-        high = resampled(self.denoised(low), self.sample_rate, sample_rate)
-        for piece in high:
-            yield piece[:, :length]
-            length -= min(length, piece.shape[1])
+        received = given = 0
+        block = self.block
+        if length and self.generator.context is not None:
+            needed = length * self.sample_rate / sample_rate
+            block = min(block, int(needed / self.generator.hop + 1) * self.generator.hop)
+
+        def counted():
+            nonlocal received
+            for piece in pieces:
+                received += piece.shape[1]
+                yield as_finite(piece)
+
+        low = resampled(counted(), sample_rate, self.sample_rate)
+        for piece in resampled(self.denoised(low, block), self.sample_rate, sample_rate):
+            # At its end, a recording is filled up with zeros, which are not part of it.
+            piece = piece[:, : received - given]
+            given += piece.shape[1]
+            yield piece
 
     @torch.inference_mode()
-    def denoised(self, pieces):
-        """Denoise pieces at the denoiser's own rate, in overlapping blocks that are cross-faded."""
+    def denoised(self, pieces, length):
+        """Denoise pieces at the denoiser's own rate, in overlapping blocks that are cross-faded.
+
+        length: of a block, in samples, the overlap not counted.
+        """
         rising = np.linspace(0, 1, self.fade, dtype=np.float32)
         tail = None
-        for window in windows(pieces, self.block, self.margin):
-            mixed = torch.from_numpy(window).unsqueeze(1).to(self.device)
-            block = self.generator(mixed).squeeze(1).cpu().numpy()
-            block = block[:, self.margin : self.margin + self.block + self.fade]
+        for window in windows(pieces, length, self.margin):
+            parts = torch.from_numpy(window).unsqueeze(1).split(CHANNELS)
+            block = torch.cat([self.generator(part.to(self.device)).cpu() for part in parts])
+            block = block[:, 0, self.margin : self.margin + length + self.fade].numpy()
             if tail is not None:
                 block[:, : self.fade] = rising * block[:, : self.fade] + (1 - rising) * tail
-            tail = block[:, self.block :]
-            yield block[:, : self.block]
+            tail = block[:, length:]
+            yield block[:, :length]
 
 
 def windows(pieces, step, margin):
@@ -265,17 +298,14 @@ def denoise_array(denoiser, source, target, dry, rate):
     rows = np.atleast_2d(array)
     if not rows.size:
         raise Fault(f"{source} is empty")
-    seen = {}
-    passing = watched(pieces_of(rows), source.name, rows.shape[1], rate, seen)
-    denoised = np.empty(rows.shape, array.dtype)
-    position = 0
-    for piece in denoiser.stream(passing, rows.shape[1], rate):
-        end = position + piece.shape[1]
-        denoised[:, position:end] = as_type(mix_back(rows[:, position:end], piece, dry),
-                                            array.dtype)
-        position = end
-    with write_atomically(target) as file:
-        np.save(file, denoised.reshape(array.shape))
+    seen = new_watch()
+    denoised = denoiser.denoise_rows(
+        rows, rate, lambda pieces: watched(pieces, source.name, rows.shape[1], rate, seen)
+    )
+    denoised = as_type(mix_back(rows, denoised, dry), array.dtype)
+    content = io.BytesIO()
+    np.save(content, denoised.reshape(array.shape))
+    write_bytes(target, content.getbuffer())
     return *rows.shape, rate, seen
 
 
@@ -284,15 +314,15 @@ def denoise_audio(denoiser, source, target, dry):
         length, rate, channels = before.frames, before.samplerate, before.channels
         if not length:
             raise Fault(f"{source} is empty")
-        seen = {}
+        seen = new_watch()
         passing = watched(read_pieces(before), source.name, length, rate, seen)
         try:
-            with write_atomically(target) as file, create_audio(file, before, target) as after:
-                for piece in denoiser.stream(passing, length, rate):
+            with write_atomically(target) as file, create_audio(file.name, before, target) as after:
+                for piece in denoiser.stream(passing, rate, length):
                     mixed = again.read(piece.shape[1], dtype="float32", always_2d=True).T
-                    after.write(mix_back(mixed, piece, dry).T)
+                    write(after, mix_back(mixed, piece, dry).T)
         except soundfile.SoundFileError as error:
-            raise Fault(f"{source} cannot be denoised into {target}: {error}") from error
+            raise Fault(f"{source} is damaged ({error})") from error
     return channels, length, rate, seen
 
 
@@ -302,13 +332,21 @@ def read_pieces(file):
         yield piece.T
 
 
-def create_audio(file, like, target):
-    """An audio file to write through `file`, with the rate, channels and format of another."""
+def write(file, samples):
+    """Write samples (count, channels) to an open audio file; raises OSError where that fails."""
+    try:
+        file.write(samples)
+    except (soundfile.SoundFileError, AssertionError) as error:
+        raise OSError("not all samples could be written") from error
+
+
+def create_audio(path, like, target):
+    """The file of an audio `target` at `path`, with the rate, channels and format of another."""
     format = target.suffix[1:].upper()
     if format not in soundfile.available_formats():
         raise Fault(f"{target} names no audio format; choose from {', '.join(SUFFIXES)}")
     subtype = like.subtype if soundfile.check_format(format, like.subtype) else None
-    return soundfile.SoundFile(file, "w", like.samplerate, like.channels, subtype, format=format)
+    return soundfile.SoundFile(path, "w", like.samplerate, like.channels, subtype, format=format)
 
 
 def mix_back(mixed, denoised, dry):
@@ -318,9 +356,13 @@ def mix_back(mixed, denoised, dry):
     return dry * as_finite(mixed) + (1 - dry) * denoised
 
 
+def new_watch():
+    """What `watched` is to learn about a recording."""
+    return {"broken": 0, "clipped": 0, "lowest": np.inf, "highest": -np.inf}
+
+
 def watched(pieces, name, length, rate, seen):
     """The pieces as they are; `seen` learns what they hold while they pass, a bar how far it is."""
-    seen.update(broken=0, clipped=0, lowest=np.inf, highest=-np.inf)
     with tqdm(total=round(length / rate), desc=name, unit="s", leave=False) as bar:
         for piece in pieces:
             finite = np.isfinite(piece)

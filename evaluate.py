@@ -32,7 +32,7 @@ from command_line import parse_arguments
 from config import resolve
 from dataset import SignalDataset, is_recorded
 from faults import ConfigurationFault, Fault, run
-from files import write_atomically
+from files import write_bytes
 from models import count_parameters, denoise, load_generator
 from signals import (
     band_noise_reduction,
@@ -94,8 +94,7 @@ def main():
                    image_folder / "comparison.png")
         if not recorded:
             results["sweeps"] = draw_sweeps(image_folder, config, estimators)
-    with write_atomically(json_path) as file:
-        file.write(json.dumps(results, indent=1).encode())
+    write_bytes(json_path, json.dumps(results, indent=1).encode())
     for name, facts in results["denoisers"].items():
         print(f"{name}: {facts['parameters']:,} parameters, {facts['epochs']} epochs, "
               f"{facts['training_seconds']:.0f} s of training")

@@ -1,10 +1,12 @@
 """Faults that a user can mend: one line on standard error and an exit code, never a traceback.
 
-Exit codes of every script: 0 done, 1 a fault in files or data, 2 a fault in the
-configuration or on the command line, 130 stopped by Ctrl-C.
+Exit codes of every script: 0 done, 1 a fault in files or data, 2 a fault in the configuration or
+on the command line, 130 stopped by Ctrl-C, 143 stopped by SIGTERM. A bug keeps its traceback.
 """
 
+import signal
 import sys
+from contextlib import contextmanager
 
 
 class Fault(Exception):
@@ -19,19 +21,60 @@ class ConfigurationFault(Fault):
     exit_code = 2
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a script as cleanly as Ctrl-C does."""
+
+
 def run(main):
     """Call `main()`; end the process with one line for a `Fault`, with a traceback for a bug."""
+    signal.signal(signal.SIGTERM, terminate)
     try:
         main()
     except Fault as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        sys.exit(fault.exit_code)
+        end(fault, fault.exit_code)
+    except (MemoryError, RuntimeError) as error:
+        # torch has no error of its own for this on a CPU.
+        if isinstance(error, RuntimeError) and "allocate memory" not in str(error) \
+                and "out of memory" not in str(error):
+            raise
+        end("not enough memory; make the data, the batch or the network smaller", Fault.exit_code)
     except OSError as error:
         if error.filename is None:
             raise
         # The file system says no (missing folder, no permission, a full disk): not a bug.
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
-        sys.exit(Fault.exit_code)
+        end(f"{error.filename}: {error.strerror}", Fault.exit_code)
     except KeyboardInterrupt as stop:
-        print(f"error: {stop or 'stopped by Ctrl-C'}", file=sys.stderr)
-        sys.exit(130)
+        by_signal = isinstance(stop, Terminated)
+        end(str(stop) or stopped_by(stop), 143 if by_signal else 130)
+
+
+def end(message, exit_code):
+    """End the process with one line on standard error."""
+    print("error:", " ".join(str(message).split()), file=sys.stderr)
+    sys.exit(exit_code)
+
+
+def terminate(*_):
+    raise Terminated
+
+
+def stopped_by(stop):
+    """What ended a script, in words."""
+    return "stopped by SIGTERM" if isinstance(stop, Terminated) else "stopped by Ctrl-C"
+
+
+@contextmanager
+def uninterrupted():
+    """Hold Ctrl-C and SIGTERM back until the end of the block."""
+    received = []
+    handlers = {
+        number: signal.signal(number, lambda number, _: received.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if received:
+        signal.raise_signal(received[0])

@@ -1,27 +1,97 @@
-"""Writing files so that a reader, or a crash, never meets a half-written one."""
+"""Writing files so that a reader, or a crash, never meets a half-written one; locking folders."""
 
 import os
+import shutil
 from contextlib import contextmanager
+from functools import cache
 
 from faults import Fault
 
+try:
+    import fcntl
+except ImportError:  # Windows: two trainings of one folder are not told from each other
+    fcntl = None
+
+PARTIAL = ".partial"
+
 
 @contextmanager
-def write_atomically(path):
+def write_atomically(path, size=None):
     """A binary file to write `path` through: a temporary name beside it, flushed, then renamed.
 
-    Makes the folder. Raises Fault, naming the file, if it cannot be written; an existing file
-    then stays as it was.
+    Makes the folder. size: the bytes that there are to write, where that is known. Raises Fault,
+    naming the file and what is missing, if it cannot be written; an existing file then stays as
+    it was.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent)
         with open(temporary, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise Fault(f"cannot write {path}: {error.strerror or error}") from error
+        raise cannot_write(path, error, temporary, size) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path, content):
+    """Write bytes to `path` at once, never in part; raises Fault as `write_atomically` does."""
+    with write_atomically(path, len(content)) as file:
+        file.write(content)
+
+
+def cannot_write(path, error, written_to, size=None):
+    """The Fault for an OSError: the file, what the system says, and how much was missing."""
+    written = written_to.stat().st_size if written_to.exists() else 0
+    place = next(parent for parent in path.resolve().parents if parent.exists())
+    amount = f"{written:,} of {size:,}" if size else f"{written:,}"
+    return Fault(f"cannot write {path}: {error.strerror or error} ({amount} bytes written, "
+                 f"{shutil.disk_usage(place).free:,} free on the disk)")
+
+
+@cache
+def remove_leftovers(folder):
+    """Remove, once a run, what processes that were killed left half-written in the folder."""
+    for path in folder.glob(f".*{PARTIAL}"):
+        process = path.name.split(".")[-2]
+        if process.isdigit() and not is_alive(int(process)):
+            path.unlink(missing_ok=True)
+
+
+def is_alive(process):
+    """Whether there is a process of that number."""
+    if os.name == "nt":  # where signal 0 is Ctrl-C
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+@contextmanager
+def locked(folder, what):
+    """Hold the folder for this process alone; the system lets go when the process dies.
+
+    Raises Fault, naming the process that holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ".lock"
+    with open(path, "a+", encoding="utf-8") as file:
+        if fcntl:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise Fault(f"{folder} is in use by process {file.read() or 'unknown'}, which "
+                            f"{what}; wait for it, or choose another folder") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

@@ -10,7 +10,9 @@ from dataclasses import asdict, dataclass, field
 
 import torch
 from torch import nn
+from tqdm import tqdm
 
+from faults import Fault
 from losses import RECONSTRUCTION_LOSSES, adversarial_loss, discriminator_loss
 from models import build_discriminator, build_generator
 from precision import autocast, choose_precision
@@ -71,7 +73,9 @@ def train_epoch(game, loader, training, epoch):
     totals = defaultdict(float)
     adversarial = epoch > training.pretrain_epochs
     game.generator.train()
-    for step, (clean, mixed) in enumerate(loader):
+    # Shown only where an epoch takes long.
+    bar = tqdm(loader, desc=f"epoch {epoch}", unit="step", leave=False, delay=3)
+    for step, (clean, mixed) in enumerate(bar):
         set_learning_rates(game, training, epoch - 1 + step / len(loader))
         with autocast(game.precision[0], mixed.device):
             denoised = game.generator(mixed).float()
@@ -79,6 +83,8 @@ def train_epoch(game, loader, training, epoch):
         if adversarial:
             measured |= discriminator_step(game, clean, denoised.detach(), training)
         measured |= generator_step(game, clean, denoised, training, adversarial)
+        measured = {name: value.detach() for name, value in measured.items()}
+        check_finite(measured.values(), training, f"epoch {epoch}, step {step + 1}")
         add(totals, measured, len(clean))
     return means(totals, len(loader.dataset))
 
@@ -150,10 +156,22 @@ def accuracies(clean_logits, denoised_logits):
     }
 
 
+def check_finite(measured, training, place):
+    """Raise Fault if a loss or rate is not finite: from here on the weights would be spoilt."""
+    if math.isfinite(sum(float(value) for value in measured)):
+        return
+    cause = f"training.generator_lr={training.generator_lr:g} or training.discriminator_lr=" \
+            f"{training.discriminator_lr:g} is too high"
+    if training.precision == "bfloat16":
+        cause += ", or training.precision=bfloat16 too coarse"
+    raise Fault(f"the loss is no longer finite in {place}; probably {cause}; lower it and train "
+                "anew with --restart; the last good epoch stays saved")
+
+
 def add(totals, measured, weight):
     """Add a batch's means, weighted by its size; tensors stay on the device, unread."""
     for name, value in measured.items():
-        totals[name] += weight * value.detach()
+        totals[name] += weight * value
 
 
 def means(totals, count):

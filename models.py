@@ -19,10 +19,11 @@ from torch.nn import functional
 
 from checkpoints import read_checkpoint
 from convolutions import LongConv1d, LongConvTranspose1d
-from faults import Fault
+from faults import ConfigurationFault, Fault
 
 DILATIONS = 4  # of blocks along the frames: 1, 2, 4, 8, and again
 SILENCE = 1e-20  # power
+LARGEST = 100_000_000  # parameters, which with their optimiser take 1.6 GB
 
 
 class Generator(nn.Module):
@@ -246,16 +247,29 @@ def initialise(network):
 
 
 def build_generator(config):
-    """A generator with new weights, as the configuration describes it."""
+    """A generator with new weights, as the configuration describes it.
+
+    Raises ConfigurationFault if it would have more than LARGEST parameters.
+    """
     settings = dict(vars(config.generator))
     kinds = {"waveform": Generator, "spectral": SpectralGenerator,
              "short-time": ShortTimeGenerator}
-    return kinds[settings.pop("kind")](**settings)
+    return build("generator", kinds[settings.pop("kind")], settings)
 
 
 def build_discriminator(config):
-    """A discriminator with new weights, for signals of the configured length."""
-    return Discriminator(**vars(config.discriminator), length=config.data.length)
+    """A discriminator with new weights, for signals of the configured length; raises likewise."""
+    settings = vars(config.discriminator) | {"length": config.data.length}
+    return build("discriminator", Discriminator, settings)
+
+
+def build(name, kind, settings):
+    with torch.device("meta"):  # where tensors have a shape and take no memory
+        count = count_parameters(kind(**settings))
+    if count > LARGEST:
+        raise ConfigurationFault(f"the {name} would have {count:,} parameters, more than "
+                                 f"{LARGEST:,}; make the settings {name}.* smaller")
+    return kind(**settings)
 
 
 def count_parameters(network):

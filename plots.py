@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib import pyplot
 
-from files import write_atomically
+from files import write_bytes
 
 # Colour-blind safe (Okabe and Ito), told apart in grey print too.
 COLOURS = {
@@ -34,8 +34,7 @@ def save(figure, path, keep_open=False):
     figure.savefig(image, format="png", dpi=DPI, metadata={"Software": None})
     if not keep_open:
         pyplot.close(figure)
-    with write_atomically(path) as file:
-        file.write(image.getvalue())
+    write_bytes(path, image.getbuffer())
 
 
 def show():

@@ -8,6 +8,7 @@ import os
 import sys
 from math import ceil, gcd
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import soundfile
@@ -19,6 +20,9 @@ from signals import draw_range
 
 AUDIO = (".wav", ".flac", ".ogg")
 SUFFIXES = (*AUDIO, ".npy")
+# What numpy.load raises for damaged files of one kind or another.
+UNREADABLE_ARRAY = (OSError, ValueError, EOFError, SyntaxError, TypeError, KeyError, OverflowError,
+                    MemoryError, RecursionError, BadZipFile)
 SILENCE = 1e-5  # root mean square, full scale being 1
 SILENCE_IN_RECORDING = 0.01  # of the recording's root mean square
 SPEED_STEPS = 50  # speeds are multiples of 1/50, which keeps the filters of resampling short
@@ -83,8 +87,8 @@ def map_array(path):
     try:
         # Mapped, so that a header that promises more than the file holds takes no memory.
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError, TypeError, OverflowError) as error:
-        raise Fault(f"{path} is unreadable ({str(error).splitlines()[0]})") from error
+    except UNREADABLE_ARRAY as error:
+        raise Fault(f"{path} is unreadable (no .npy array)") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or array.ndim > 2 \
             or array.ndim == 0:
         raise Fault(f"{path} is no array of numbers with one signal, or one a row")
@@ -154,28 +158,20 @@ def npy_rate(data):
 def clean_segments(data, wanted):
     """{split: float32 (count, length)} cut one after the other out of `data.clean_source`.
 
-    The end of a recording is filled up with zeros; silent segments are left out. At most
-    `wanted[split]` segments. Training recordings are cut again at other speeds until there are
-    enough, if `data.speed` is a range.
+    The end of a recording is filled up with zeros; silent segments are left out. Training segments
+    that are fewer than `wanted` are used again, to go with other noise at other speeds.
     """
-    rng = np.random.default_rng([data.seed, 5])
     segments = {}
     for split, signals in read_splits(data.clean_source, wanted, data).items():
-        cuts = [cut(x, data.length) for x in signals]
-        found, silent = sum(len(kept) for kept, _ in cuts), sum(dropped for _, dropped in cuts)
-        at_other_speeds = 0
-        while split == "train" and isinstance(data.speed, tuple) and found < wanted[split]:
-            at_other_speeds = found
-            for x in signals:
-                cuts.append(cut(change_speed(x, draw_speed(data.speed, rng)), data.length))
-                found += len(cuts[-1][0])
-            if found == at_other_speeds:
-                break
-        segments[split] = np.concatenate([kept for kept, _ in cuts])[: wanted[split]]
-        if not len(segments[split]):
+        cuts = [cut(samples, data.length) for samples in signals]
+        found = np.concatenate([kept for kept, _ in cuts])[: wanted[split]]
+        if not len(found):
             raise Fault(f"{data.clean_source} holds nothing but silence for the {split} signals")
-        print(f"{split}: {len(segments[split])} segments of {data.duration:g} s from "
-              f"{len(signals)} recordings; {silent} silent segments left out")
+        print(f"{split}: {len(found)} segments of {data.duration:g} s from {len(signals)} "
+              f"recordings; {sum(silent for _, silent in cuts)} silent segments left out")
+        if split == "train":
+            found = np.resize(found, (wanted[split], data.length))
+        segments[split] = found
     return segments
 
 
@@ -185,16 +181,6 @@ def cut(samples, length):
     segments = np.pad(samples, (0, -len(samples) % length)).reshape(-1, length)
     loud = [not is_silent(segment, level) for segment in segments]
     return segments[loud], len(segments) - sum(loud)
-
-
-def draw_speed(speed, rng):
-    """A speed as a whole number of steps of 1 / SPEED_STEPS."""
-    return max(1, round(SPEED_STEPS * float(draw_range(speed, None, rng))))
-
-
-def change_speed(samples, steps):
-    """A signal played steps / SPEED_STEPS times as fast, its pitch with it."""
-    return resample(samples, steps, SPEED_STEPS)
 
 
 def noise_passages(data, counts):
@@ -218,12 +204,14 @@ def noise_passages(data, counts):
 def draw_passage(signals, data, rng):
     """One passage (length,) that is not silent, as far as some tries can find one."""
     for _ in range(TRIES):
-        recording, steps = signals[rng.integers(len(signals))], draw_speed(data.speed, rng)
+        recording = signals[rng.integers(len(signals))]
+        steps = max(1, round(SPEED_STEPS * draw_range(data.noise_speed, None, rng)))
         needed = ceil(data.length * steps / SPEED_STEPS)
         if len(recording) < needed:
             recording = np.resize(recording, needed)
         start = rng.integers(len(recording) - needed + 1)
-        passage = change_speed(recording[start : start + needed], steps)[: data.length]
+        # As if it had been sampled at another rate: that many times as fast, the pitch with it.
+        passage = resample(recording[start : start + needed], steps, SPEED_STEPS)[: data.length]
         if not is_silent(passage):
             break
     return passage

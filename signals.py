@@ -7,6 +7,7 @@ arrays and on torch tensors alike where their docstring says so.
 from functools import cache
 
 import numpy as np
+import torch
 from scipy import stats
 
 SPLITS = ("train", "validation", "test")
@@ -88,6 +89,22 @@ def _sines(length, factor):
 @cache
 def _inverse_sines(length):
     return np.linalg.pinv(_sines(length, 1), rcond=1e-7)
+
+
+def play_slower(signals, factors):
+    """The beginnings of signals (count, 1, length) x as x(factor · t), tensors; factors (count,).
+
+    A factor of at most 1. For signals that are too long for `slowing_matrix`: the spectrum filled
+    up with zeros, which takes the signal as periodic, so the last samples are not exact.
+    """
+    length = signals.shape[-1]
+    slowed = signals.clone()
+    for index, factor in enumerate(factors):
+        if factor < 1:
+            longer = round(length / factor)
+            spectrum = torch.fft.rfft(signals[index])
+            slowed[index] = torch.fft.irfft(spectrum, longer)[..., :length] * (longer / length)
+    return slowed
 
 
 def snr_db(clean, estimate):

@@ -3,6 +3,7 @@
     python train_gan.py
     python train_gan.py --preset dan-small training.max_epochs=60
     python train_gan.py --resume            # go on from checkpoints/<preset>/last.pt
+    python train_gan.py --restart           # begin anew; the earlier training is moved aside
 
 Writes best.pt, last.pt and history.csv to checkpoints/<preset>/ and the figures to
 images/<preset>/. Next: python evaluate.py
@@ -21,53 +22,100 @@ from baselines import lowpass
 from checkpoints import read_checkpoint, write_checkpoint
 from command_line import parse_arguments
 from dataset import loaders
-from faults import ConfigurationFault, run
-from files import write_atomically
-from game import new_game, probed_precision, train_epoch, validate
+from faults import ConfigurationFault, Fault, run, stopped_by, uninterrupted
+from files import locked, remove_leftovers, write_bytes
+from game import check_finite, new_game, probed_precision, train_epoch, validate
 from models import count_parameters, denoise, load_generator
 from settings import settings
 
 NUM_PLOTTED = 8
+OUTPUTS = ("best.pt", "last.pt", "history.csv", "evaluation.json")
 # What may differ between a training and its continuation.
 FREE_ON_RESUME = ("training.max_epochs", "training.patience", "training.device", "paths.",
                   "evaluation.")
 
 
 def main():
-    config, options = parse_arguments(
-        __doc__,
-        lambda parser: parser.add_argument(
-            "--resume", action="store_true", help="go on from last.pt instead of starting anew"
-        ),
-    )
+    config, options = parse_arguments(__doc__, add_options)
+    if options.resume and options.restart:
+        raise ConfigurationFault("--resume goes on and --restart begins anew; choose one")
     make_deterministic()
     device = choose_device(config.training.device)
+    folder = config.checkpoint_folder
+    if options.resume:
+        checkpoint = resumable_checkpoint(config, device)
+    elif not options.restart:
+        refuse_to_replace(folder)
     train_loader, validation_loader = loaders(config, device)
     game = new_game(config, device)
     if options.resume:
-        game.restore(resumable_checkpoint(config, device))
+        restore(game, checkpoint, folder / "last.pt")
     else:
         game.precision = probed_precision(game, train_loader.dataset, config.training)
-    print(f"preset {config.preset} on {device}: generator "
-          f"{count_parameters(game.generator):,} parameters, discriminator "
-          f"{count_parameters(game.discriminator):,}\n"
-          f"precision {game.precision[0]}: {game.precision[1]}")
-    try:
-        train(game, train_loader, validation_loader, config)
-    except KeyboardInterrupt:
-        saved = f"epoch {game.epoch} is saved; go on with --resume" if game.epoch else "too early"
-        raise KeyboardInterrupt(f"stopped by Ctrl-C; {saved}") from None
-    draw_figures(config, validation_loader.dataset, game.history)
+    with locked(folder, "trains there"):
+        remove_leftovers(folder)
+        if options.restart:
+            move_aside(folder)
+        print(f"preset {config.preset} on {device}: generator "
+              f"{count_parameters(game.generator):,} parameters, discriminator "
+              f"{count_parameters(game.discriminator):,}\n"
+              f"precision {game.precision[0]}: {game.precision[1]}")
+        try:
+            train(game, train_loader, validation_loader, config)
+        except KeyboardInterrupt as stop:
+            saved = f"epoch {game.epoch} is saved; go on with --resume"
+            raise type(stop)(
+                f"{stopped_by(stop)}; {saved if game.epoch else 'no epoch was finished'}"
+            ) from None
+        draw_figures(config, validation_loader.dataset, game.history)
     best = best_epoch(game.history)
     print(f"{game.epoch} epochs in {game.seconds:.0f} s; best epoch {best['epoch']}: validation "
-          f"SNR {best['validation_snr_db']:.2f} dB\nwrote {config.checkpoint_folder} and "
-          f"{config.image_folder}")
+          f"SNR {best['validation_snr_db']:.2f} dB\nwrote {folder} and {config.image_folder}")
+
+
+def add_options(parser):
+    parser.add_argument("--resume", action="store_true",
+                        help="go on from last.pt instead of beginning")
+    parser.add_argument("--restart", action="store_true",
+                        help="begin anew where there is a training, which is moved aside")
+
+
+def refuse_to_replace(folder):
+    """Raise Fault if there is a training in the folder, finished or not."""
+    if any((folder / name).exists() for name in OUTPUTS):
+        raise Fault(f"{folder} holds a training; go on with --resume, or begin anew with "
+                    "--restart, which moves it aside")
+
+
+def move_aside(folder):
+    """Move the files of a training in the folder to one of its own, `earlier-1`, -2 and so on."""
+    present = [folder / name for name in OUTPUTS if (folder / name).exists()]
+    if not present:
+        return
+    number = 1
+    while (aside := folder / f"earlier-{number}").exists():
+        number += 1
+    aside.mkdir()
+    for path in present:
+        path.rename(aside / path.name)
+    print(f"moved the earlier training to {aside}")
+
+
+def restore(game, checkpoint, path):
+    """Bring the game to where the checkpoint was taken; raises Fault if it does not fit."""
+    try:
+        game.restore(checkpoint)
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise Fault(f"{path} does not fit the networks of its settings; train anew with "
+                    "--restart") from error
 
 
 def train(game, train_loader, validation_loader, config):
     """Play epochs until `max_epochs` or until patience ends, saving after each."""
     training, folder = config.training, config.checkpoint_folder
     begin = game.epoch + 1
+    if game.history:
+        write_history(game.history, folder)  # a run may have died between last.pt and this
     bar = tqdm(range(begin, training.max_epochs + 1), desc="training", unit="epoch",
                initial=game.epoch, total=training.max_epochs)
     for epoch in bar:
@@ -80,14 +128,17 @@ def train(game, train_loader, validation_loader, config):
         train_loader.dataset.set_epoch(epoch)
         trained = train_epoch(game, train_loader, training, epoch)
         validated = validate(game, validation_loader, training, adversarial)
-        game.history.append({
-            "epoch": epoch,
-            "phase": "adversarial" if adversarial else "pretraining",
-            **{f"train_{name}": value for name, value in trained.items()},
-            **{f"validation_{name}": value for name, value in validated.items()},
-        })
-        game.seconds += time.perf_counter() - started
-        save(game, config, folder)
+        check_finite(validated.values(), training, f"epoch {epoch}, on the validation signals")
+        # Whatever stops the run finds an epoch counted if and only if it is saved.
+        with uninterrupted():
+            game.history.append({
+                "epoch": epoch,
+                "phase": "adversarial" if adversarial else "pretraining",
+                **{f"train_{name}": value for name, value in trained.items()},
+                **{f"validation_{name}": value for name, value in validated.items()},
+            })
+            game.seconds += time.perf_counter() - started
+            save(game, config, folder)
         bar.set_postfix_str(progress(game.history[-1]))
 
 
@@ -121,14 +172,18 @@ def save(game, config, folder):
     if best_epoch(game.history) is game.history[-1]:
         write_checkpoint(folder / "best.pt", checkpoint)
     write_checkpoint(folder / "last.pt", checkpoint)
+    write_history(game.history, folder)
+
+
+def write_history(history, folder):
+    """Write history.csv, a row an epoch."""
     # An epoch of pretraining has fewer columns than an adversarial one; the rest stay empty.
-    columns = dict.fromkeys(name for row in game.history for name in row)
+    columns = dict.fromkeys(name for row in history for name in row)
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns)
     writer.writeheader()
-    writer.writerows(game.history)
-    with write_atomically(folder / "history.csv") as file:
-        file.write(text.getvalue().encode())
+    writer.writerows(history)
+    write_bytes(folder / "history.csv", text.getvalue().encode())
 
 
 def resumable_checkpoint(config, device):
@@ -140,7 +195,7 @@ def resumable_checkpoint(config, device):
         if stored.get(key) != value and not key.startswith(FREE_ON_RESUME):
             raise ConfigurationFault(
                 f"{path} was trained with {key}={stored.get(key)}, this run has {value}; resume "
-                "with the same settings, or train anew without --resume"
+                "with the same settings, or train anew with --restart"
             )
     return checkpoint
 

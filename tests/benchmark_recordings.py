@@ -23,8 +23,8 @@ from signals import mix, si_sdr
 RATE = 8000
 SNR_DB = 2.5
 TRAINED_SHARE = 0.7
-PIECE_SECONDS = 1.4  # of the training noise: recordings are split by file, so one is not enough
-CLIPS = 20  # of each folder with unseen speech
+PIECE_SECONDS = 1.1  # of the training noise: recordings are split by file, so one is not enough
+CLIPS = 30  # of each folder with unseen speech
 CLIP_SECONDS = (1.5, 6)
 
 
@@ -125,17 +125,21 @@ def all_denoisers(checkpoint):
     except ImportError:
         print("noisereduce is not installed and left out")
     try:
-        from pyrnnoise import RNNoise
-        denoisers["RNNoise (pretrained)"] = lambda mixed: rnnoise(RNNoise, mixed)
-    except ImportError:
+        from pyrnnoise import rnnoise
+        denoisers["RNNoise (pretrained)"] = lambda mixed: apply_rnnoise(rnnoise, mixed)
+    except (ImportError, OSError):
         print("pyrnnoise is not installed and left out")
     return denoisers
 
 
-def rnnoise(kind, mixed):
-    """RNNoise works at 48 kHz, on 16-bit samples and in frames of 10 ms, one frame late."""
-    high = np.clip(resample(mixed, RATE, 48_000) * 32768, -32768, 32767).astype(np.int16)
-    padded = np.pad(high, (0, 960 + -len(high) % 480))
-    frames = [np.atleast_2d(frame)[0] for _, frame in kind(48_000).denoise_chunk(padded[None])]
-    late = np.concatenate(frames).astype(np.float32)[480 : 480 + len(high)] / 32768
-    return resample(np.pad(late, (0, len(high) - len(late))), 48_000, RATE)[: len(mixed)]
+def apply_rnnoise(rnnoise, mixed):
+    """RNNoise works at 48 kHz, on 16-bit samples and in frames, and gives them some frames late."""
+    high = np.clip(resample(mixed, RATE, 48_000) * 32767, -32768, 32767).astype(np.int16)
+    size, late = rnnoise.FRAME_SIZE, 4 * rnnoise.FRAME_SIZE
+    frames = np.pad(high, (0, late + -len(high) % size)).reshape(-1, size)
+    state = rnnoise.create()
+    output = np.concatenate([rnnoise.process_mono_frame(state, frame)[0] for frame in frames])
+    rnnoise.destroy(state)
+    lags = signal.correlate(output.astype(np.float32), high.astype(np.float32), "valid")
+    lag = int(lags[: late + 1].argmax())  # by which it fits the input best
+    return resample(output[lag : lag + len(high)] / np.float32(32767), 48_000, RATE)[: len(mixed)]

@@ -73,7 +73,7 @@ def test_a_stream_equals_the_whole(denoiser, monkeypatch):
     error = (streamed - whole)[edge:-edge]
     assert (error**2).sum() < 1e-6 * (whole[edge:-edge] ** 2).sum()
     assert (whole**2).sum() > 1e-3 * (mixed**2).sum()
-    in_pieces = streaming.stream(iter(np.array_split(mixed[None], 13, axis=1)), len(mixed), RATE)
+    in_pieces = streaming.stream(iter(np.array_split(mixed[None], 13, axis=1)), RATE)
     np.testing.assert_allclose(np.concatenate(list(in_pieces), 1)[0], streamed, atol=1e-6)
 
 
@@ -92,6 +92,12 @@ def test_the_level_is_kept_and_does_not_matter(denoiser):
     reference = denoiser(mixed)
     for level in (1e-4, 3e4):
         np.testing.assert_allclose(denoiser(level * mixed) / level, reference, atol=1e-5)
+
+
+def test_many_short_signals_are_denoised_as_each_by_itself(denoiser, monkeypatch):
+    monkeypatch.setattr(denoise, "ROWS", 3)
+    many = noise(0.1, channels=(7,))
+    np.testing.assert_allclose(denoiser(many)[5], denoiser(many[5]), atol=1e-6)
 
 
 def test_channels_do_not_mix(denoiser):

@@ -82,7 +82,7 @@ def test_a_checkpoint_that_is_none_is_refused(content, tmp_path):
 
 
 def test_a_checkpoint_of_another_version_is_refused(tmp_path):
-    contents = {key: {} for key in checkpoints.KEYS}
+    contents = {key: kind() for key, kind in checkpoints.KINDS.items()}
     for change, message in ({"format": 0}, "format 0"), ({"config": {"preset": "dan"}}, "lacks"):
         torch.save(contents | {"format": checkpoints.FORMAT} | change, tmp_path / "best.pt")
         with pytest.raises(Fault, match=message) as fault:

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import soundfile
+import torch
 from conftest import one_error
 from scipy import signal
 
@@ -44,7 +45,8 @@ def settings(folders):
     """Overrides of the preset audio for small data from these folders."""
     return [
         f"data.clean_source={folders / 'clean'}", f"data.noise_source={folders / 'noise'}",
-        "data.num_train=30", "data.num_validation=6", "data.speed=1", "data.white_share=0",
+        "data.num_train=30", "data.num_validation=6", "data.noise_speed=1",
+        "data.white_share=0",
         *(f"paths.{name}={folders / name}" for name in ("data", "images", "checkpoints")),
     ]
 
@@ -118,13 +120,22 @@ def test_no_recording_serves_both_splits(settings):
     assert not pitches["train"] & pitches["validation"]
 
 
-def test_other_speeds_fill_up_the_training_signals(settings):
-    config = resolve("audio", [*settings, "data.num_train=45", "data.speed=0.8,1.25"])
-    _, counts = create_data(config)
-    assert counts["train"] == 45
-    clean = SignalDataset(config, "train").clean[:, 0].numpy()
-    pitch = np.abs(np.fft.rfft(clean[:, : RATE // 2])).argmax(1) * 2
-    assert (pitch[:30] % 50 == 0).all() and (pitch[30:] % 50 != 0).any()
+def test_half_of_the_clean_signals_are_slowed_down_and_their_pitch_with_them(settings):
+    config = resolve("audio", settings)
+    create_data(config)
+    data = SignalDataset(config, "train", remix=True)
+
+    def pitches(epoch):
+        data.set_epoch(epoch)
+        clean = data[torch.arange(len(data))][0][:, 0, : RATE // 2].numpy()
+        return np.abs(np.fft.rfft(clean * signal.windows.hann(RATE // 2), 4 * RATE)).argmax(1) / 4
+
+    as_recorded = np.abs(np.fft.rfft(
+        data.clean[:, 0, : RATE // 2] * signal.windows.hann(RATE // 2), 4 * RATE)).argmax(1) / 4
+    factors = pitches(1) / as_recorded
+    np.testing.assert_allclose(factors, data.factors, atol=0.01)
+    assert 8 <= (factors < 0.999).sum() <= 22 and factors.min() > 0.54 and factors.max() < 1.01
+    assert (pitches(2) != as_recorded * factors).any()
 
 
 @pytest.mark.parametrize("share", [0, 1])
@@ -201,7 +212,7 @@ def test_data_of_an_earlier_version_are_refused(settings, script, folders):
 
 
 def test_a_passage_longer_than_its_recording_is_looped():
-    data = resolve("audio", ["data.speed=1"]).data
+    data = resolve("audio", ["data.noise_speed=1"]).data
     short = tone(0.3)
     passage = recordings.draw_passage([short], data, np.random.default_rng(0))
     np.testing.assert_array_equal(passage, np.resize(short, RATE))

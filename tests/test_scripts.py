@@ -2,10 +2,8 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 
 from conftest import one_error
 
@@ -32,7 +30,7 @@ def test_the_four_scripts_in_sequence(overrides, tmp_path):
         *(f"denoised_against_lowpass_{number:02d}.png" for number in range(1, 9)),
     }
     assert {path.name for path in (tmp_path / "checkpoints/dan").iterdir()} == {
-        "best.pt", "last.pt", "history.csv", "evaluation.json"
+        "best.pt", "last.pt", "history.csv", "evaluation.json", ".lock"
     }
     results = json.loads((tmp_path / "checkpoints/dan/evaluation.json").read_text())
     assert results["signals"]["test"]["count"] == 20
@@ -84,18 +82,3 @@ def test_resuming_with_other_settings_is_refused(overrides, script):
     # A finished training resumes to its end at once.
     code, out, _ = script("train_gan", *overrides, "--resume")
     assert code == 0 and "4 epochs" in out
-
-
-def test_ctrl_c_ends_cleanly_with_the_last_epoch_saved(overrides, script, tmp_path):
-    script("create_data", *overrides)
-    long_run = [*overrides, "training.max_epochs=100000", "training.patience=100000"]
-    process = subprocess.Popen(command("train_gan", *long_run), stderr=subprocess.PIPE, text=True)
-    while not (tmp_path / "checkpoints/dan/history.csv").exists():
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    err = process.communicate()[1]
-    assert process.returncode == 130 and "is saved; go on with --resume" in one_error(err)
-    epochs = len((tmp_path / "checkpoints/dan/history.csv").read_text().splitlines()) - 1
-    more = [*long_run, f"training.max_epochs={epochs + 1}"]
-    assert script("train_gan", *more, "--resume")[0] == 0

@@ -124,3 +124,16 @@ def test_summary_is_the_students_interval():
     assert result["mean"] == result["median"] == 2.5 and result["worst"] == 1
     assert result["confidence_95"] == pytest.approx(3.1824 * values.std(ddof=1) / 2, rel=1e-4)
     assert signals.summary(values, max)["worst"] == 4
+
+
+def test_long_signals_are_slowed_down_as_sines_are():
+    time = np.arange(4000) / 8000
+    frequencies = np.array([200.0, 330.0, 1000.0])  # whole numbers of periods: exact to the end
+
+    def sines(factor):
+        return np.sin(2 * np.pi * factor * np.outer(frequencies, time)).sum(0)
+
+    x = torch.from_numpy(np.stack([sines(1)] * 3)).unsqueeze(1)
+    slowed = signals.play_slower(x, [1.0, 0.8, 0.5])[:, 0].numpy()
+    for index, factor in enumerate((1.0, 0.8, 0.5)):
+        np.testing.assert_allclose(slowed[index], sines(factor), atol=1e-9)

@@ -1,0 +1,271 @@
+"""Nothing is lost: killed and stopped trainings, full disks, two runs at once, spoilt losses."""
+
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import one_error
+
+import files
+import game
+import train_gan
+from checkpoints import read_checkpoint
+from config import PRESETS, REPOSITORY, resolve
+from create_data import create_data
+from dataset import loaders
+from faults import Fault, uninterrupted
+from files import locked, remove_leftovers, write_bytes
+from train_gan import train
+
+KILLS = 10
+SMALL = {
+    "waveform": ["generator.depth=2", "generator.encoder_filters=4", "generator.decoder_filters=4",
+                 "generator.kernel_size=16"],
+    "spectral": ["generator.channels=4", "generator.blocks=1"],
+    "short-time": ["generator.channels=4", "generator.levels=2", "generator.blocks=1"],
+}
+
+
+def reduced(preset, folder, *more):
+    """The overrides of a preset that trains in a second, in a folder of its own."""
+    return [
+        *SMALL[PRESETS[preset].generator.kind], "data.num_train=40", "data.num_validation=12",
+        "training.batch_size=8", "training.pretrain_epochs=2", "training.max_epochs=4",
+        "training.device=cpu",
+        *(f"paths.{name}={folder / name}" for name in ("data", "images", "checkpoints")),
+        *more,
+    ]
+
+
+def started(script, *arguments):
+    return subprocess.Popen([sys.executable, str(REPOSITORY / f"{script}.py"), *arguments],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def results(folder):
+    """What a training left: the weights of both networks, best and last, and the history."""
+    checkpoints = [read_checkpoint(folder / name) for name in ("best.pt", "last.pt")]
+    weights = [c[network] for c in checkpoints for network in ("generator", "discriminator")]
+    return weights, (folder / "history.csv").read_bytes()
+
+
+def assert_equal(one, other):
+    assert one[1] == other[1]
+    for first, second in zip(one[0], other[0], strict=True):
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("last", [1, 3])
+def test_every_preset_resumes_exactly_in_both_phases(preset, last, tmp_path):
+    whole = resolve(preset, reduced(preset, tmp_path))
+    create_data(whole)
+    device = torch.device("cpu")
+    train(game.new_game(whole, device), *loaders(whole), whole)
+    cut = resolve(preset, reduced(preset, tmp_path, f"paths.checkpoints={tmp_path / 'cut'}"))
+    first = game.new_game(cut, device)
+
+    class Killed(BaseException):
+        pass
+
+    def killing(game, *arguments):
+        if game.epoch == last:
+            raise Killed
+        return game_validate(game, *arguments)
+
+    game_validate, train_gan.validate = train_gan.validate, killing
+    try:
+        with pytest.raises(Killed):
+            train(first, *loaders(cut), cut)
+    finally:
+        train_gan.validate = game_validate
+    again = game.new_game(cut, device)
+    again.restore(read_checkpoint(cut.checkpoint_folder / "last.pt"))
+    assert again.epoch == last
+    train(again, *loaders(cut), cut)
+    assert_equal(results(whole.checkpoint_folder), results(cut.checkpoint_folder))
+
+
+def test_a_training_killed_at_any_moment_goes_on_as_if_nothing_had_happened(script, tmp_path):
+    # So many weights that a good part of the time goes into writing them.
+    settings = reduced("dan", tmp_path, "generator.encoder_filters=48",
+                       "generator.decoder_filters=48", "training.max_epochs=24")
+    assert script("create_data", *settings)[0] == 0
+    assert script("train_gan", *settings)[0] == 0
+    cut = [*settings, f"paths.checkpoints={tmp_path / 'cut'}"]
+    folder, draw = tmp_path / "cut/dan", random.Random(0)
+    in_a_write = 0
+    for kill in range(KILLS):
+        resumable = (folder / "last.pt").exists()
+        process = started("train_gan", *cut, "--resume" if resumable else "--restart")
+        known = (folder / "last.pt").stat().st_mtime_ns if resumable else 0
+        if kill % 2:  # in the middle of a write
+            while not (written := list(folder.glob(".*.pt.*.partial"))) and process.poll() is None:
+                pass
+            in_a_write += bool(written)
+        else:  # anywhere, from the imports on, but not before some epochs are saved
+            while (not (folder / "last.pt").exists()
+                   or (folder / "last.pt").stat().st_mtime_ns == known) and process.poll() is None:
+                time.sleep(0.001)
+            time.sleep(draw.uniform(0, 0.1))
+        assert process.poll() is None, process.communicate()[1]
+        process.kill()
+        process.communicate()
+    assert in_a_write == KILLS // 2
+    assert script("train_gan", *cut, "--resume")[0] == 0
+    assert_equal(results(tmp_path / "checkpoints/dan"), results(folder))
+    assert not list(folder.glob("*.partial"))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_end_with_the_last_epoch_saved(number, code, overrides, script, tmp_path):
+    script("create_data", *overrides)
+    long_run = [*overrides, "training.max_epochs=100000", "training.patience=100000"]
+    process = started("train_gan", *long_run)
+    while not (tmp_path / "checkpoints/dan/history.csv").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(number)
+    error = one_error(process.communicate()[1])
+    saved = read_checkpoint(tmp_path / "checkpoints/dan/last.pt")["epoch"]
+    assert process.returncode == code and f"epoch {saved} is saved; go on with --resume" in error
+    more = [*long_run, f"training.max_epochs={saved + 1}"]
+    assert script("train_gan", *more, "--resume")[0] == 0
+
+
+def test_signals_wait_for_the_end_of_a_write():
+    done = []
+    with pytest.raises(KeyboardInterrupt), uninterrupted():
+        signal.raise_signal(signal.SIGINT)
+        done.append("written")
+    assert done == ["written"]
+
+
+@pytest.mark.parametrize("name", ["create_data", "train_gan", "evaluate", "denoise"])
+def test_a_full_disk_ends_with_one_line_and_what_there_was(name, overrides, script, tmp_path):
+    script("create_data", *overrides)
+    script("train_gan", *overrides)
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    soundfile.write(tmp_path / "in.wav", np.random.default_rng(0).normal(size=40_000) / 9, 8000)
+    arguments = {
+        "train_gan": [*overrides, "training.max_epochs=6", "--resume"],
+        "denoise": [str(tmp_path / "in.wav"), "-o", str(tmp_path / "out.wav"), "--checkpoint",
+                    str(tmp_path / "checkpoints/dan/best.pt")],
+    }.get(name, overrides)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))
+    try:
+        code, _, err = script(name, *arguments)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    error = one_error(err)
+    assert code == 1 and "cannot write" in error and "bytes written" in error and "free" in error
+    after = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    assert not [path for path in after if path.name.endswith(".partial")]
+    if name != "create_data":  # whose manifest then says that the data are incomplete
+        assert all(after[path] == content for path, content in before.items())
+
+
+def test_the_second_training_of_a_folder_is_told_who_has_it(overrides, script, tmp_path):
+    script("create_data", *overrides)
+    process = started("train_gan", *overrides, "training.max_epochs=100000",
+                      "training.patience=100000")
+    while not (tmp_path / "checkpoints/dan/last.pt").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    code, _, err = script("train_gan", *overrides, "--restart")
+    assert code == 1 and f"process {process.pid}" in one_error(err)
+    process.kill()
+    process.communicate()
+    # The lock of a dead process is no obstacle.
+    assert script("train_gan", *overrides, "--restart")[0] == 0
+
+
+def test_a_lock_ends_with_its_block(tmp_path):
+    with locked(tmp_path, "tests"):
+        pass
+    with locked(tmp_path, "tests"), pytest.raises(Fault, match=str(os.getpid())), \
+            locked(tmp_path, "tests"):
+        pass
+
+
+def test_a_training_is_not_replaced_by_accident(overrides, script, tmp_path):
+    folder = tmp_path / "checkpoints/dan"
+    script("create_data", *overrides)
+    assert script("train_gan", *overrides)[0] == 0
+    before = (folder / "last.pt").read_bytes()
+    code, _, err = script("train_gan", *overrides)
+    assert code == 1 and "--resume" in one_error(err) and "--restart" in one_error(err)
+    assert script("train_gan", *overrides, "--resume", "--restart")[0] == 2
+    for number in (1, 2):
+        code, out, _ = script("train_gan", *overrides, "--restart", f"training.seed={number}")
+        assert code == 0 and f"earlier-{number}" in out
+    assert (folder / "earlier-1/last.pt").read_bytes() == before
+    assert {p.name for p in (folder / "earlier-2").iterdir()} == {"best.pt", "last.pt",
+                                                                  "history.csv"}
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(overrides, script, tmp_path, monkeypatch):
+    script("create_data", *overrides)
+    assert script("train_gan", *overrides, "training.max_epochs=3")[0] == 0
+    before = (tmp_path / "checkpoints/dan/last.pt").read_bytes()
+    step = game.generator_step
+
+    def spoilt(*arguments):
+        return step(*arguments) | {"generator_loss": torch.tensor(float("nan"))}
+
+    monkeypatch.setattr(game, "generator_step", spoilt)
+    code, _, err = script("train_gan", *overrides, "--resume")
+    error = one_error(err)
+    assert code == 1 and "epoch 4, step 1" in error and "training.generator_lr" in error
+    assert (tmp_path / "checkpoints/dan/last.pt").read_bytes() == before
+
+
+def test_too_high_a_learning_rate_ends_in_one_line(overrides, script):
+    script("create_data", *overrides)
+    code, _, err = script("train_gan", *overrides, "training.generator_lr=10",
+                          "training.reconstruction_weight=1e6", "training.max_epochs=60",
+                          "training.pretrain_epochs=60", "training.schedule=halving")
+    assert code == 0 or (code == 1 and "no longer finite" in one_error(err))
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
+                          capture_output=True, text=True, check=True).stdout.strip()
+    left = tmp_path / f".last.pt.{dead}.partial"
+    kept = [tmp_path / name for name in (f".last.pt.{os.getppid()}.partial", ".mine.partial",
+                                         "notes.partial", ".last.pt")]
+    for path in (left, *kept):
+        path.write_text("mine")
+    remove_leftovers.cache_clear()
+    remove_leftovers(tmp_path)
+    assert not left.exists() and all(path.exists() for path in kept)
+
+
+def test_a_write_that_fails_leaves_the_earlier_file(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_bytes(path, b"earlier")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(Fault, match=r"No space left on device \(5 of 5 bytes written, .* free"):
+        write_bytes(path, b"later")
+    assert path.read_bytes() == b"earlier" and list(tmp_path.iterdir()) == [path]
+
+
+def test_too_large_a_network_is_refused_before_it_takes_memory(overrides, script):
+    script("create_data", *overrides)
+    code, _, err = script("train_gan", *overrides, "generator.encoder_filters=4096",
+                          "generator.kernel_size=4096")
+    assert code == 2 and "parameters, more than" in one_error(err)
