@@ -245,12 +245,12 @@ PRESETS = {
         data=DataConfig(
             sample_rate=8000, low_freq=100.0, high_freq=2000.0, snr_db=(-5.0, 10.0),
             noise_speed=(0.7, 1.4), white_share=0.2,
-            num_train=4000, num_validation=200,
+            num_train=4800, num_validation=240,
         ),
         generator=ShortTimeGeneratorConfig(),
         discriminator=DiscriminatorConfig(depth=5),
         training=TrainingConfig(
-            batch_size=16, pretrain_epochs=3, max_epochs=4, slowest=0.55, generator_lr=7e-3,
+            batch_size=16, pretrain_epochs=4, max_epochs=5, slowest=0.55, generator_lr=7e-3,
             warmup=0.2, reconstruction_loss="SNR+spectrum", adversarial_weight=0.002,
         ),
         evaluation=EvaluationConfig(lowpass_passband=2000.0, lowpass_stopband=2500.0),

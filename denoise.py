@@ -175,10 +175,17 @@ class Denoiser:
         """
         rising = np.linspace(0, 1, self.fade, dtype=np.float32)
         tail = None
-        for window in windows(pieces, length, self.margin):
+        for window, before, after in windows(pieces, length, self.margin):
             parts = torch.from_numpy(window).unsqueeze(1).split(CHANNELS)
-            block = torch.cat([self.generator(part.to(self.device)).cpu() for part in parts])
-            block = block[:, 0, self.margin : self.margin + length + self.fade].numpy()
+            block = np.zeros_like(window)
+            # Zeros beyond the ends are no signal: a network that can do without does not see them.
+            inside = slice(0, None) if self.generator.context is None else slice(
+                before, window.shape[1] - after
+            )
+            block[:, inside] = torch.cat([
+                self.generator(part[..., inside].to(self.device)).cpu() for part in parts
+            ])[:, 0]
+            block = block[:, self.margin : self.margin + length + self.fade]
             if tail is not None:
                 block[:, : self.fade] = rising * block[:, : self.fade] + (1 - rising) * tail
             tail = block[:, length:]
@@ -186,15 +193,15 @@ class Denoiser:
 
 
 def windows(pieces, step, margin):
-    """Windows of step + 2 · margin samples, one every `step`, with zeros beyond both ends.
+    """(window, before, after): windows of step + 2 · margin samples, one every `step`.
 
     The first begins `margin` before the first sample; as many as it takes to cover all samples.
+    before, after: how many zeros, beyond the ends of the pieces, stand at either end of a window.
     """
-    buffer, ended = None, False
-    pieces = iter(pieces)
-    length = position = 0
-    while not ended or position < length:
-        while not ended and (buffer is None or buffer.shape[1] < step + 2 * margin):
+    pieces, width = iter(pieces), step + 2 * margin
+    buffer, ended, length, position = None, False, 0, 0
+    while True:
+        while not ended and (buffer is None or buffer.shape[1] < width):
             piece = next(pieces, None)
             ended = piece is None
             if not ended:
@@ -202,12 +209,11 @@ def windows(pieces, step, margin):
                     buffer = np.zeros((len(piece), margin), np.float32)
                 buffer = np.concatenate([buffer, piece], axis=1)
                 length += piece.shape[1]
-        if ended:
-            if position >= length:
-                return
-            missing = max(0, step + 2 * margin - buffer.shape[1])
-            buffer = np.pad(buffer, ((0, 0), (0, missing)))
-        yield buffer[:, : step + 2 * margin]
+        if ended and position >= length:
+            return
+        missing = max(0, width - buffer.shape[1])
+        window = np.pad(buffer[:, :width], ((0, 0), (0, missing)))
+        yield window, max(0, margin - position), missing
         buffer, position = buffer[:, step:], position + step
 
 
@@ -221,7 +227,7 @@ def resampled(pieces, from_rate, to_rate):
     # scipy's filter reaches 10 periods of the lower rate to either side.
     periods = -(-10 * max(up, down) // (up * down)) + 1
     steps = max(1, PIECE // down)
-    for window in windows(pieces, steps * down, periods * down):
+    for window, _, _ in windows(pieces, steps * down, periods * down):
         yield resample(window, from_rate, to_rate)[:, periods * up : (periods + steps) * up]
 
 
