@@ -50,12 +50,12 @@ def read_checkpoint(path, device="cpu"):
         raise Fault(f"{path} is damaged or no checkpoint; train again or restore it") from error
     if not isinstance(checkpoint, dict) or KINDS.keys() - checkpoint.keys():
         raise Fault(f"{path} is no checkpoint of this project; train again")
-    if checkpoint["format"] != FORMAT:
-        raise Fault(f"{path} has format {checkpoint['format']}, this version reads {FORMAT}; "
-                    "train again")
     for key, kind in KINDS.items():
         if not isinstance(checkpoint[key], kind):
             raise Fault(f"{path} has no valid {key}; train again or restore it")
+    if checkpoint["format"] != FORMAT:
+        raise Fault(f"{path} has format {checkpoint['format']}, this version reads {FORMAT}; "
+                    "train again")
     if not is_history(checkpoint["history"], checkpoint["epoch"]):
         raise Fault(f"{path} has no valid history; train again or restore it")
     try:

@@ -10,7 +10,17 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from faults import ConfigurationFault
-from settings import IntRange, Range, check_range, nearest, parse, refuse, setting, settings
+from settings import (
+    IntRange,
+    Range,
+    check_range,
+    check_type,
+    nearest,
+    parse,
+    refuse,
+    setting,
+    settings,
+)
 
 REPOSITORY = Path(__file__).resolve().parent
 
@@ -284,6 +294,7 @@ def resolve(preset=DEFAULT_PRESET, overrides=()):
 def validate(config):
     """Raise ConfigurationFault for the first setting that no run could use."""
     for key, value, item in settings(config):
+        check_type(key, value, item.type)
         check_range(key, value, **{k: v for k, v in item.metadata.items() if k != "meaning"})
     data, evaluation = config.data, config.evaluation
     nyquist = data.sample_rate / 2
@@ -327,9 +338,11 @@ def from_dict(stored):
         kinds["generator"] = GENERATORS[stored["generator"]["kind"]]
         kinds.pop("preset")
         sections = {name: kind(**stored[name]) for name, kind in kinds.items()}
+        if type(stored["preset"]) is not str:
+            raise TypeError("the preset is no name")
         config = Config(preset=stored["preset"], **sections)
         validate(config)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, IndexError, RuntimeError) as error:
         raise ConfigurationFault(
             f"the stored configuration lacks or misnames a setting ({error})"
         ) from error

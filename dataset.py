@@ -19,7 +19,6 @@ from command_line import parse_arguments
 from config import DataConfig
 from faults import Fault, run
 from files import write_bytes
-from recordings import UNREADABLE_ARRAY
 from signals import draw_range, mix, play_slower, slowing_matrix, snr_db
 
 NUM_FACTORS = 32
@@ -86,7 +85,8 @@ class SignalDataset(Dataset):
             return self.clean[index], self.mixed[index]
         clean = self.slowed[index]
         if self.factors is not None:
-            clean = play_slower(clean, self.factors[index].tolist())
+            factors = self.factors[index].reshape(-1).tolist()
+            clean = play_slower(clean.reshape(len(factors), 1, -1), factors).reshape(clean.shape)
         noise = self.noise[self.partner[index]].roll(self.shift, -1)
         return clean, mix(clean, noise * self.sign[index], self.snr[index])
 
@@ -296,7 +296,7 @@ def read_signal(path, length):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise Fault(f"{path} is missing; {CURE}") from None
-    except UNREADABLE_ARRAY as error:
+    except Exception as error:  # damaged headers lead numpy to errors of any kind
         raise Fault(f"{path} is unreadable; {CURE}") from error
     if not isinstance(array, np.ndarray) or array.dtype != np.float32 or array.shape != (length,):
         raise Fault(f"{path} is not a float32 signal of {length} samples; {CURE}")

@@ -28,7 +28,16 @@ from command_line import parse_arguments
 from faults import ConfigurationFault, Fault, run
 from files import write_atomically, write_bytes
 from models import load_generator
-from recordings import SUFFIXES, find_recordings, map_array, npy_rate, open_audio, resample
+from recordings import (
+    PIECE,
+    SUFFIXES,
+    find_recordings,
+    map_array,
+    npy_rate,
+    open_audio,
+    read_pieces,
+    resample,
+)
 
 BLOCK_SECONDS = 16  # of what is denoised at a time
 CHANNELS = 4  # of a block that go through the network together
@@ -38,7 +47,6 @@ FIGURE_SECONDS = 20
 FULL_SCALE = 0.999
 CLIPPED_SHARE = 1e-3
 LARGEST = 1e15
-PIECE = 2**16
 
 
 def main():
@@ -162,7 +170,7 @@ class Denoiser:
 
         low = resampled(counted(), sample_rate, self.sample_rate)
         for piece in resampled(self.denoised(low, block), self.sample_rate, sample_rate):
-            # At its end, a recording is filled up with zeros, which are not part of it.
+            # There and back again may round up the number of samples.
             piece = piece[:, : received - given]
             given += piece.shape[1]
             yield piece
@@ -175,7 +183,7 @@ class Denoiser:
         """
         rising = np.linspace(0, 1, self.fade, dtype=np.float32)
         tail = None
-        for window, before, after in windows(pieces, length, self.margin):
+        for window, count, before, after in windows(pieces, length, self.margin):
             parts = torch.from_numpy(window).unsqueeze(1).split(CHANNELS)
             block = np.zeros_like(window)
             # Zeros beyond the ends are no signal: a network that can do without does not see them.
@@ -189,14 +197,15 @@ class Denoiser:
             if tail is not None:
                 block[:, : self.fade] = rising * block[:, : self.fade] + (1 - rising) * tail
             tail = block[:, length:]
-            yield block[:, :length]
+            yield block[:, :count]
 
 
 def windows(pieces, step, margin):
-    """(window, before, after): windows of step + 2 · margin samples, one every `step`.
+    """(window, count, before, after): windows of step + 2 · margin samples, one every `step`.
 
     The first begins `margin` before the first sample; as many as it takes to cover all samples.
-    before, after: how many zeros, beyond the ends of the pieces, stand at either end of a window.
+    count: how many samples between the margins there are; before, after: how many zeros, beyond the
+    ends of the pieces, stand at either end of the window.
     """
     pieces, width = iter(pieces), step + 2 * margin
     buffer, ended, length, position = None, False, 0, 0
@@ -213,12 +222,13 @@ def windows(pieces, step, margin):
             return
         missing = max(0, width - buffer.shape[1])
         window = np.pad(buffer[:, :width], ((0, 0), (0, missing)))
-        yield window, max(0, margin - position), missing
+        count = min(step, length - position) if ended else step
+        yield window, count, max(0, margin - position), missing
         buffer, position = buffer[:, step:], position + step
 
 
 def resampled(pieces, from_rate, to_rate):
-    """Polyphase resampling of pieces (channels, samples), as if they were one; zeros may follow."""
+    """Polyphase resampling of pieces (channels, samples), as if they were one."""
     if from_rate == to_rate:
         yield from pieces
         return
@@ -226,9 +236,10 @@ def resampled(pieces, from_rate, to_rate):
     up, down = to_rate // common, from_rate // common
     # scipy's filter reaches 10 periods of the lower rate to either side.
     periods = -(-10 * max(up, down) // (up * down)) + 1
-    steps = max(1, PIECE // down)
-    for window, _, _ in windows(pieces, steps * down, periods * down):
-        yield resample(window, from_rate, to_rate)[:, periods * up : (periods + steps) * up]
+    steps = max(1, PIECE // max(up, down))
+    for window, count, _, _ in windows(pieces, steps * down, periods * down):
+        first = periods * up
+        yield resample(window, from_rate, to_rate)[:, first : first - (-count * up // down)]
 
 
 def as_finite(samples):
@@ -321,7 +332,8 @@ def denoise_audio(denoiser, source, target, dry):
         if not length:
             raise Fault(f"{source} is empty")
         seen = new_watch()
-        passing = watched(read_pieces(before), source.name, length, rate, seen)
+        channels_first = (piece.T for piece in read_pieces(before))
+        passing = watched(channels_first, source.name, length, rate, seen)
         try:
             with write_atomically(target) as file, create_audio(file.name, before, target) as after:
                 for piece in denoiser.stream(passing, rate, length):
@@ -330,12 +342,6 @@ def denoise_audio(denoiser, source, target, dry):
         except soundfile.SoundFileError as error:
             raise Fault(f"{source} is damaged ({error})") from error
     return channels, length, rate, seen
-
-
-def read_pieces(file):
-    """An open audio file in pieces (channels, samples)."""
-    while len(piece := file.read(PIECE, dtype="float32", always_2d=True)):
-        yield piece.T
 
 
 def write(file, samples):

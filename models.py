@@ -287,7 +287,7 @@ def load_generator(path, device="cpu"):
     generator = build_generator(config).to(device)
     try:
         generator.load_state_dict(checkpoint["generator"])
-    except (RuntimeError, TypeError, AttributeError) as error:
+    except Exception as error:  # what is wrong in them leads torch to errors of any kind
         raise Fault(f"{path} has weights that do not fit its settings; train again") from error
     return generator.eval(), config
 

@@ -6,9 +6,9 @@ set. What cannot be used is named and left out. No recording serves two splits.
 
 import os
 import sys
+from collections import Counter
 from math import ceil, gcd
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import soundfile
@@ -18,12 +18,10 @@ from tqdm import tqdm
 from faults import Fault
 from signals import draw_range
 
+PIECE = 2**16  # samples that are read at a time
 AUDIO = (".wav", ".flac", ".ogg")
 SUFFIXES = (*AUDIO, ".npy")
-# What numpy.load raises for damaged files of one kind or another.
-UNREADABLE_ARRAY = (OSError, ValueError, EOFError, SyntaxError, TypeError, KeyError, OverflowError,
-                    MemoryError, RecursionError, BadZipFile)
-SILENCE = 1e-5  # root mean square, full scale being 1
+SILENCE = 1e-10  # root mean square; .npy recordings may be in any unit
 SILENCE_IN_RECORDING = 0.01  # of the recording's root mean square
 SPEED_STEPS = 50  # speeds are multiples of 1/50, which keeps the filters of resampling short
 TRIES = 20
@@ -57,8 +55,7 @@ def read_recording(path, sample_rate, npy_rate):
     if path.suffix.lower() == ".npy":
         signals, rate = read_rows(path), npy_rate
     else:
-        with open_audio(path) as file:
-            signals, rate = [file.read(dtype="float32", always_2d=True).mean(1)], file.samplerate
+        signals, rate = read_channels_averaged(path)
     if not sum(map(len, signals)):
         raise Fault(f"{path} is empty")
     if not all(np.isfinite(x).all() for x in signals):
@@ -67,6 +64,23 @@ def read_recording(path, sample_rate, npy_rate):
     if all(is_silent(x) for x in signals):
         raise Fault(f"{path} is silent")
     return signals
+
+
+def read_channels_averaged(path):
+    """([float32 (samples,)], sample rate) of an audio file."""
+    with open_audio(path) as file:
+        try:
+            # In pieces, so that a damaged header that promises more takes no memory.
+            pieces = [piece.mean(1, dtype=np.float32) for piece in read_pieces(file)]
+        except (soundfile.SoundFileError, OSError) as error:
+            raise Fault(f"{path} is damaged") from error
+        return [np.concatenate(pieces)] if pieces else [], file.samplerate
+
+
+def read_pieces(file):
+    """An open audio file in pieces, float32 (samples, channels)."""
+    while len(piece := file.read(PIECE, dtype="float32", always_2d=True)):
+        yield piece
 
 
 def open_audio(path):
@@ -87,7 +101,7 @@ def map_array(path):
     try:
         # Mapped, so that a header that promises more than the file holds takes no memory.
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except UNREADABLE_ARRAY as error:
+    except Exception as error:  # damaged headers lead numpy to errors of any kind
         raise Fault(f"{path} is unreadable (no .npy array)") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or array.ndim > 2 \
             or array.ndim == 0:
@@ -106,7 +120,7 @@ def resample(signals, from_rate, to_rate):
 
 
 def is_silent(samples, relative_to=0.0):
-    """Whether the root mean square is below −100 dB of full scale, or 1 % of another one."""
+    """Whether the root mean square is next to nothing, or below 1 % of another one."""
     level = np.sqrt(np.square(samples, dtype=np.float64).mean()) if samples.size else 0.0
     return level < max(SILENCE, SILENCE_IN_RECORDING * relative_to)
 
@@ -120,33 +134,41 @@ def read_splits(folder, wanted, data):
     paths = find_recordings(folder)
     rng = np.random.default_rng([data.seed, 4])
     left = [paths[index] for index in rng.permutation(len(paths))]
-    signals, skipped = {}, {}
+    signals, skipped = {}, Counter()
     # The smallest split first: of few recordings, it gets at least one.
     for split in sorted(wanted, key=wanted.get):
         share = 1 if len(signals) + 1 == len(wanted) else wanted[split] / sum(wanted.values())
         number, samples = max(1, round(share * len(paths))), wanted[split] * data.length
-        chosen, read = [], 0
         with tqdm(total=min(number, len(left)), desc=f"reading {folder} for {split}", unit="file",
                   leave=False) as bar:
-            while left and read < number and sum(map(len, chosen)) < samples:
-                path = left.pop(0)
-                try:
-                    chosen += read_recording(path, data.sample_rate, npy_rate(data))
-                    read += 1
-                except Fault as fault:
-                    reason = str(fault).removeprefix(f"{path} ")
-                    tqdm.write(f"skipped {path}: {reason}", file=sys.stderr)
-                    skipped.setdefault(reason, []).append(path)
-                bar.update()
-        if not chosen:
+            signals[split] = read_some(left, number, samples, data, skipped, bar)
+        if not signals[split]:
             raise Fault(
                 f"{folder} has no recording left for the {split} signals ({len(paths)} found, "
-                f"{sum(map(len, skipped.values()))} unusable); it takes one for each split, so add "
-                "recordings, or cut a long one into several files"
+                f"{skipped.total()} unusable); it takes one for each split, so add recordings, or "
+                "cut a long one into several files"
             )
-        signals[split] = chosen
-    reasons = "; ".join(f"{reason}: {len(names)}" for reason, names in skipped.items())
+    reasons = "; ".join(f"{reason}: {count}" for reason, count in skipped.items())
     print(f"{folder}: {len(paths)} recordings, of which skipped: {reasons or 'none'}")
+    return signals
+
+
+def read_some(paths, number, samples, data, skipped, bar):
+    """The signals of the first `number` usable recordings of `paths`, or of as many samples.
+
+    Takes what it reads out of `paths`, names what is unusable and counts it by reason in `skipped`.
+    """
+    signals, read = [], 0
+    while paths and read < number and sum(map(len, signals)) < samples:
+        path = paths.pop(0)
+        try:
+            signals += read_recording(path, data.sample_rate, npy_rate(data))
+            read += 1
+        except Fault as fault:
+            reason = str(fault).removeprefix(f"{path} ")
+            tqdm.write(f"skipped {path}: {reason}", file=sys.stderr)
+            skipped[reason] += 1
+        bar.update()
     return signals
 
 

@@ -52,6 +52,20 @@ def parse(key, text, kind):
     return values if len(values) == 2 else values[0]
 
 
+def check_type(key, value, kind):
+    """Raise ConfigurationFault unless the value is of the field's type, as a stored one may not be.
+    """
+    ranged = kind in (int | IntRange, float | Range)
+    numbers = value if ranged and type(value) is tuple and len(value) == 2 else (value,)
+    number = int if kind in (int, int | IntRange) else (int, float)
+    if kind in (bool, str):
+        fits = type(value) is kind
+    else:
+        fits = all(isinstance(part, number) and type(part) is not bool for part in numbers)
+    if not fits:
+        raise ConfigurationFault(f"{key} is of the wrong type, {type(value).__name__}")
+
+
 def check_range(key, value, low, high, choices):
     """Raise ConfigurationFault unless the value is one of the choices, or within the range."""
     if choices is not None and value not in choices:

@@ -15,6 +15,7 @@ from create_data import create_data
 from dataset import SignalDataset
 from faults import Fault
 from recordings import cut, find_recordings, read_recording, resample
+from signals import snr_db
 
 RATE = 8000
 
@@ -101,7 +102,7 @@ def test_the_data_set_is_like_any_other(settings):
     assert counts == {"train": 30, "validation": 6}
     data = SignalDataset(config, "train")
     assert data.clean.shape == data.mixed.shape == (30, 1, RATE)
-    snr = 10 * np.log10(data.clean.square().sum(-1) / (data.mixed - data.clean).square().sum(-1))
+    snr = snr_db(data.clean, data.mixed)
     assert snr.min() >= -5.001 and snr.max() <= 10.001 and snr.std() > 2
     first = {p: p.read_bytes() for p in config.data_folder.rglob("*.npy")}
     create_data(config)
@@ -125,17 +126,20 @@ def test_half_of_the_clean_signals_are_slowed_down_and_their_pitch_with_them(set
     create_data(config)
     data = SignalDataset(config, "train", remix=True)
 
+    def pitches_of(clean):
+        windowed = clean[:, 0, : RATE // 2].numpy() * signal.windows.hann(RATE // 2)
+        return np.abs(np.fft.rfft(windowed, 4 * RATE)).argmax(1) / 4
+
     def pitches(epoch):
         data.set_epoch(epoch)
-        clean = data[torch.arange(len(data))][0][:, 0, : RATE // 2].numpy()
-        return np.abs(np.fft.rfft(clean * signal.windows.hann(RATE // 2), 4 * RATE)).argmax(1) / 4
+        return pitches_of(data[torch.arange(len(data))][0])
 
-    as_recorded = np.abs(np.fft.rfft(
-        data.clean[:, 0, : RATE // 2] * signal.windows.hann(RATE // 2), 4 * RATE)).argmax(1) / 4
+    as_recorded = pitches_of(data.clean)
     factors = pitches(1) / as_recorded
     np.testing.assert_allclose(factors, data.factors, atol=0.01)
     assert 8 <= (factors < 0.999).sum() <= 22 and factors.min() > 0.54 and factors.max() < 1.01
     assert (pitches(2) != as_recorded * factors).any()
+    torch.testing.assert_close(data[7][0], data[torch.tensor([7])][0][0])
 
 
 @pytest.mark.parametrize("share", [0, 1])
