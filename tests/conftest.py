@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -15,6 +16,9 @@ matplotlib.use("Agg")
 
 from config import resolve
 from faults import run
+
+# Where the tests run in the background, Ctrl-C is ignored, and would be in what they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REDUCED = [
     "data.num_train=40", "data.num_validation=12", "training.batch_size=8",

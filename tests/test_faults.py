@@ -98,9 +98,11 @@ def test_every_preset_resumes_exactly_in_both_phases(preset, last, tmp_path):
 def test_a_training_killed_at_any_moment_goes_on_as_if_nothing_had_happened(script, tmp_path):
     # So many weights that a good part of the time goes into writing them.
     settings = reduced("dan", tmp_path, "generator.encoder_filters=48",
-                       "generator.decoder_filters=48", "training.max_epochs=24")
+                       "generator.decoder_filters=48", "training.max_epochs=60")
     assert script("create_data", *settings)[0] == 0
-    assert script("train_gan", *settings)[0] == 0
+    # In a process of its own as well: the number of threads may change the last bit.
+    whole = started("train_gan", *settings)
+    assert whole.communicate() and whole.returncode == 0
     cut = [*settings, f"paths.checkpoints={tmp_path / 'cut'}"]
     folder, draw = tmp_path / "cut/dan", random.Random(0)
     in_a_write = 0
@@ -116,12 +118,13 @@ def test_a_training_killed_at_any_moment_goes_on_as_if_nothing_had_happened(scri
             while (not (folder / "last.pt").exists()
                    or (folder / "last.pt").stat().st_mtime_ns == known) and process.poll() is None:
                 time.sleep(0.001)
-            time.sleep(draw.uniform(0, 0.1))
+            time.sleep(draw.uniform(0, 0.05))
         assert process.poll() is None, process.communicate()[1]
         process.kill()
         process.communicate()
     assert in_a_write == KILLS // 2
-    assert script("train_gan", *cut, "--resume")[0] == 0
+    last = started("train_gan", *cut, "--resume")
+    assert last.communicate() and last.returncode == 0
     assert_equal(results(tmp_path / "checkpoints/dan"), results(folder))
     assert not list(folder.glob("*.partial"))
 
