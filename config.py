@@ -318,6 +318,8 @@ def validate(config):
                 refuse(key, value, f"odd, such as {value + 1}")
         elif key == "generator.frame_length" and value & (value - 1):
             refuse(key, value, f"a power of 2, such as {1 << value.bit_length()}")
+        elif key == "generator.levels" and 2 ** (value + 1) > config.generator.frame_length:
+            refuse(key, value, "so small that 2^(levels + 1) is at most generator.frame_length")
     if data.length > 2**24:
         refuse("data.duration", data.duration, f"at most {2**24} samples in all")
     if evaluation.lowpass_stopband >= nyquist:

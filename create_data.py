@@ -12,7 +12,6 @@ import os
 from dataclasses import asdict
 
 import numpy as np
-from scipy import signal
 from scipy.io import wavfile
 from tqdm import tqdm
 
@@ -21,7 +20,7 @@ import plots
 from command_line import parse_arguments
 from faults import Fault, run
 from files import cannot_write, write_bytes
-from recordings import clean_segments, noise_passages
+from recordings import clean_segments, noise_passages, resample
 from signals import draw
 
 WAV_RATE = 44_100
@@ -135,11 +134,7 @@ def save(path, array):
 
 def write_wavs(folder, split, example, sample_rate):
     """Write an example's clean, noise and mixed signal at 44.1 kHz, 16 bit, at a common level."""
-    common = np.gcd(WAV_RATE, sample_rate)
-    resampled = {
-        kind: signal.resample_poly(array, WAV_RATE // common, sample_rate // common)
-        for kind, array in example.items()
-    }
+    resampled = {kind: resample(x, sample_rate, WAV_RATE) for kind, x in example.items()}
     peak = max(np.abs(array).max() for array in resampled.values())
     for kind, array in resampled.items():
         samples = np.round(array / peak * 0.9 * 32767).astype(np.int16)

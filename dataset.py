@@ -19,6 +19,7 @@ from command_line import parse_arguments
 from config import DataConfig
 from faults import Fault, run
 from files import write_bytes
+from recordings import map_array
 from signals import draw_range, mix, play_slower, slowing_matrix, snr_db
 
 NUM_FACTORS = 32
@@ -270,7 +271,7 @@ def check_manifest(config):
 def is_recorded(config):
     """Whether what is stored was cut from recordings, at least the clean signals or the noise."""
     stored = check_manifest(config)["data"]
-    return bool(stored["clean_source"] or stored["noise_source"])
+    return bool(stored.get("clean_source") or stored.get("noise_source"))
 
 
 def read_signals(folder, split, kind, count, length):
@@ -292,13 +293,10 @@ def read_signals(folder, split, kind, count, length):
 def read_signal(path, length):
     """One stored signal, float32 of shape (length,); raises Fault for anything else."""
     try:
-        # Mapped, so that a header that promises more than the file holds takes no memory.
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise Fault(f"{path} is missing; {CURE}") from None
-    except Exception as error:  # damaged headers lead numpy to errors of any kind
-        raise Fault(f"{path} is unreadable; {CURE}") from error
-    if not isinstance(array, np.ndarray) or array.dtype != np.float32 or array.shape != (length,):
+        array = map_array(path)
+    except Fault as fault:
+        raise Fault(f"{fault}; {CURE}") from fault
+    if array.dtype != np.float32 or array.shape != (length,):
         raise Fault(f"{path} is not a float32 signal of {length} samples; {CURE}")
     if not np.isfinite(array).all():
         raise Fault(f"{path} holds values that are not finite; {CURE}")

@@ -14,7 +14,6 @@ The same from Python:
 import io
 import sys
 import time
-from dataclasses import replace
 from math import gcd
 from pathlib import Path
 
@@ -33,7 +32,6 @@ from recordings import (
     SUFFIXES,
     find_recordings,
     map_array,
-    npy_rate,
     open_audio,
     read_pieces,
     resample,
@@ -57,11 +55,11 @@ def main():
     if not 0 <= options.dry <= 1:
         raise ConfigurationFault(f"--dry {options.dry} is impossible; it must be from 0 to 1")
     jobs = plan(options.inputs, options.output, options.overwrite)
-    if options.figure and len(jobs) > 1:
-        raise ConfigurationFault(f"--figure shows one recording, and here are {len(jobs)}")
+    if options.figure:
+        check_figure(Path(options.figure), jobs, options.overwrite)
     denoiser = Denoiser.load(checkpoint)
     # An .npy array says nothing of its rate.
-    array_rate = npy_rate(replace(config.data, sample_rate=denoiser.sample_rate))
+    array_rate = config.data.source_rate or denoiser.sample_rate
     failed, band_told = 0, False
     for source, target in jobs:
         try:
@@ -267,7 +265,9 @@ def plan(inputs, output, overwrite):
     output, jobs = Path(output), []
     for given in map(Path, inputs):
         if given.is_dir():
-            inside = [p for p in find_recordings(given) if not p.is_relative_to(output)]
+            inside, mirror = find_recordings(given), output.resolve()
+            if given.resolve() in mirror.parents:  # results of an earlier run are no inputs
+                inside = [path for path in inside if not path.resolve().is_relative_to(mirror)]
             jobs += [(path, output / path.relative_to(given)) for path in inside]
         elif not given.exists():
             raise Fault(f"{given} does not exist")
@@ -289,7 +289,19 @@ def plan(inputs, output, overwrite):
         if (source.suffix.lower() == ".npy") != (target.suffix.lower() == ".npy"):
             raise Fault(f"{source} cannot become {target}; .npy stays .npy, and audio audio")
         taken[place] = source
+    if not jobs:
+        raise Fault(f"{', '.join(inputs)} holds no recording but those in {output}")
     return jobs
+
+
+def check_figure(path, jobs, overwrite):
+    """Raise Fault unless a figure may be written to `path` beside what `jobs` read and write."""
+    if len(jobs) > 1:
+        raise ConfigurationFault(f"--figure shows one recording, and here are {len(jobs)}")
+    if path.resolve() in (place.resolve() for place in jobs[0]):
+        raise Fault(f"{path} is a recording; choose another name for the figure")
+    if path.exists() and not overwrite:
+        raise Fault(f"{path} exists; replace it with --overwrite, or choose another name")
 
 
 def denoise_file(denoiser, source, target, dry, array_rate):
@@ -334,22 +346,16 @@ def denoise_audio(denoiser, source, target, dry):
         seen = new_watch()
         channels_first = (piece.T for piece in read_pieces(before))
         passing = watched(channels_first, source.name, length, rate, seen)
-        try:
-            with write_atomically(target) as file, create_audio(file.name, before, target) as after:
-                for piece in denoiser.stream(passing, rate, length):
-                    mixed = again.read(piece.shape[1], dtype="float32", always_2d=True).T
-                    write(after, mix_back(mixed, piece, dry).T)
-        except soundfile.SoundFileError as error:
-            raise Fault(f"{source} is damaged ({error})") from error
+        with write_atomically(target) as file:
+            try:
+                with create_audio(file.name, before, target) as after:
+                    for piece in denoiser.stream(passing, rate, length):
+                        mixed = again.read(piece.shape[1], dtype="float32", always_2d=True).T
+                        after.write(mix_back(mixed, piece, dry).T)
+            except (soundfile.SoundFileError, AssertionError) as error:
+                # What was read before has passed; soundfile asserts that all is written.
+                raise OSError(f"not all samples could be written {error}".rstrip()) from error
     return channels, length, rate, seen
-
-
-def write(file, samples):
-    """Write samples (count, channels) to an open audio file; raises OSError where that fails."""
-    try:
-        file.write(samples)
-    except (soundfile.SoundFileError, AssertionError) as error:
-        raise OSError("not all samples could be written") from error
 
 
 def create_audio(path, like, target):

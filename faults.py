@@ -4,6 +4,7 @@ Exit codes of every script: 0 done, 1 a fault in files or data, 2 a fault in the
 on the command line, 130 stopped by Ctrl-C, 143 stopped by SIGTERM. A bug keeps its traceback.
 """
 
+import os
 import signal
 import sys
 from contextlib import contextmanager
@@ -38,6 +39,9 @@ def run(main):
                 and "out of memory" not in str(error):
             raise
         end("not enough memory; make the data, the batch or the network smaller", Fault.exit_code)
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(Fault.exit_code)
     except OSError as error:
         if error.filename is None:
             raise

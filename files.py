@@ -76,7 +76,7 @@ def is_alive(process):
 
 
 @contextmanager
-def locked(folder, what):
+def locked(folder):
     """Hold the folder for this process alone; the system lets go when the process dies.
 
     Raises Fault, naming the process that holds it.
@@ -89,9 +89,12 @@ def locked(folder, what):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 file.seek(0)
-                raise Fault(f"{folder} is in use by process {file.read() or 'unknown'}, which "
-                            f"{what}; wait for it, or choose another folder") from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+                raise Fault(f"{folder} is in use by process {file.read() or 'unknown'}; "
+                            "wait for it, or choose another folder") from None
+        try:
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+        except OSError as error:
+            raise cannot_write(path, error, path) from error
         yield

@@ -69,17 +69,20 @@ def read_recording(path, sample_rate, npy_rate):
 def read_channels_averaged(path):
     """([float32 (samples,)], sample rate) of an audio file."""
     with open_audio(path) as file:
-        try:
-            # In pieces, so that a damaged header that promises more takes no memory.
-            pieces = [piece.mean(1, dtype=np.float32) for piece in read_pieces(file)]
-        except (soundfile.SoundFileError, OSError) as error:
-            raise Fault(f"{path} is damaged") from error
+        # In pieces, so that a damaged header that promises more takes no memory.
+        pieces = [piece.mean(1, dtype=np.float32) for piece in read_pieces(file)]
         return [np.concatenate(pieces)] if pieces else [], file.samplerate
 
 
 def read_pieces(file):
-    """An open audio file in pieces, float32 (samples, channels)."""
-    while len(piece := file.read(PIECE, dtype="float32", always_2d=True)):
+    """An open audio file in pieces, float32 (samples, channels); raises Fault if it is damaged."""
+    while True:
+        try:
+            piece = file.read(PIECE, dtype="float32", always_2d=True)
+        except (soundfile.SoundFileError, OSError) as error:
+            raise Fault(f"{file.name} is damaged") from error
+        if not len(piece):
+            return
         yield piece
 
 
@@ -101,6 +104,8 @@ def map_array(path):
     try:
         # Mapped, so that a header that promises more than the file holds takes no memory.
         array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise Fault(f"{path} is missing") from None
     except Exception as error:  # damaged headers lead numpy to errors of any kind
         raise Fault(f"{path} is unreadable (no .npy array)") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or array.ndim > 2 \
@@ -121,8 +126,11 @@ def resample(signals, from_rate, to_rate):
 
 def is_silent(samples, relative_to=0.0):
     """Whether the root mean square is next to nothing, or below 1 % of another one."""
-    level = np.sqrt(np.square(samples, dtype=np.float64).mean()) if samples.size else 0.0
-    return level < max(SILENCE, SILENCE_IN_RECORDING * relative_to)
+    return root_mean_square(samples) < max(SILENCE, SILENCE_IN_RECORDING * relative_to)
+
+
+def root_mean_square(samples):
+    return np.sqrt(np.square(samples, dtype=np.float64).mean()) if samples.size else 0.0
 
 
 def read_splits(folder, wanted, data):
@@ -199,7 +207,7 @@ def clean_segments(data, wanted):
 
 def cut(samples, length):
     """Consecutive segments (count, length), the last one filled up, and how many were silent."""
-    level = np.sqrt(np.square(samples, dtype=np.float64).mean()) if samples.size else 0.0
+    level = root_mean_square(samples)
     segments = np.pad(samples, (0, -len(samples) % length)).reshape(-1, length)
     loud = [not is_silent(segment, level) for segment in segments]
     return segments[loud], len(segments) - sum(loud)

@@ -52,10 +52,12 @@ def main():
         restore(game, checkpoint, folder / "last.pt")
     else:
         game.precision = probed_precision(game, train_loader.dataset, config.training)
-    with locked(folder, "trains there"):
+    with locked(folder):
         remove_leftovers(folder)
         if options.restart:
             move_aside(folder)
+        elif not options.resume:
+            refuse_to_replace(folder)  # what another process may have written meanwhile
         print(f"preset {config.preset} on {device}: generator "
               f"{count_parameters(game.generator):,} parameters, discriminator "
               f"{count_parameters(game.discriminator):,}\n"

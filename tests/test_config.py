@@ -105,6 +105,12 @@ def test_the_audio_presets_frames_are_a_power_of_two():
         resolve("audio", ["generator.frame_length=300"])
 
 
+def test_frequency_bins_are_halved_no_more_than_they_can():
+    assert resolve("audio", ["generator.frame_length=16", "generator.levels=3"])
+    with pytest.raises(ConfigurationFault, match="levels=4"):
+        resolve("audio", ["generator.frame_length=16"])
+
+
 def test_wrong_presets_options_and_devices(overrides, script, tmp_path):
     assert "did you mean 'dan-small'?" in one_error(script("evaluate", "--preset", "dan-smal")[2])
     code, _, err = script("train_gan", "--resum")

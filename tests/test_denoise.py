@@ -240,6 +240,41 @@ def test_the_figure_is_drawn_for_one_recording(call, tmp_path):
     assert code == 2 and "--figure" in one_error(err) and not (tmp_path / "out2").exists()
 
 
+def test_a_figure_replaces_neither_a_recording_nor_anything_unasked(call, tmp_path):
+    source, other = tmp_path / "in.wav", tmp_path / "mine.png"
+    soundfile.write(source, noise(0.3), RATE)
+    other.write_text("mine")
+    before = source.read_bytes()
+    for figure in (source, tmp_path / "out.wav", other):
+        code, _, err = call(str(source), "-o", str(tmp_path / "out.wav"), "--figure", str(figure))
+        assert code == 1 and str(figure) in one_error(err)
+    assert source.read_bytes() == before and other.read_text() == "mine"
+    assert not (tmp_path / "out.wav").exists()
+
+
+def test_a_folder_is_not_denoised_into_itself_without_a_word(call, tmp_path):
+    (tmp_path / "in/deeper").mkdir(parents=True)
+    soundfile.write(tmp_path / "in/deeper/x.wav", noise(0.3), RATE)
+    for given, output in (("in", "in"), ("in/deeper", "in"), ("in", "in/deeper")):
+        before = (tmp_path / "in/deeper/x.wav").read_bytes()
+        code, _, err = call(str(tmp_path / given), "-o", str(tmp_path / output))
+        if (given, output) == ("in/deeper", "in"):
+            assert code == 0 and (tmp_path / "in/x.wav").exists()
+            (tmp_path / "in/x.wav").unlink()
+        else:
+            assert code == 1 and one_error(err)
+        assert (tmp_path / "in/deeper/x.wav").read_bytes() == before
+
+
+def test_a_second_run_takes_no_results_for_inputs(call, tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    soundfile.write(tmp_path / "in/x.wav", noise(0.3), RATE)
+    monkeypatch.chdir(tmp_path)
+    for output in ("in/clean", str(tmp_path / "in/clean")):
+        assert call("in", "-o", output, "--overwrite")[0] == 0
+    assert sorted(path.name for path in (tmp_path / "in").rglob("*.wav")) == ["x.wav", "x.wav"]
+
+
 def test_wrong_calls_say_what_to_do(script, tmp_path):
     soundfile.write(tmp_path / "in.wav", noise(0.2), RATE)
     given = [str(tmp_path / "in.wav"), "-o", str(tmp_path / "out.wav")]

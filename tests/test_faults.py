@@ -194,10 +194,10 @@ def test_the_second_training_of_a_folder_is_told_who_has_it(overrides, script, t
 
 
 def test_a_lock_ends_with_its_block(tmp_path):
-    with locked(tmp_path, "tests"):
+    with locked(tmp_path):
         pass
-    with locked(tmp_path, "tests"), pytest.raises(Fault, match=str(os.getpid())), \
-            locked(tmp_path, "tests"):
+    with locked(tmp_path), pytest.raises(Fault, match=str(os.getpid())), \
+            locked(tmp_path):
         pass
 
 
@@ -231,14 +231,6 @@ def test_a_loss_that_is_not_finite_stops_the_run(overrides, script, tmp_path, mo
     error = one_error(err)
     assert code == 1 and "epoch 4, step 1" in error and "training.generator_lr" in error
     assert (tmp_path / "checkpoints/dan/last.pt").read_bytes() == before
-
-
-def test_too_high_a_learning_rate_ends_in_one_line(overrides, script):
-    script("create_data", *overrides)
-    code, _, err = script("train_gan", *overrides, "training.generator_lr=10",
-                          "training.reconstruction_weight=1e6", "training.max_epochs=60",
-                          "training.pretrain_epochs=60", "training.schedule=halving")
-    assert code == 0 or (code == 1 and "no longer finite" in one_error(err))
 
 
 def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):

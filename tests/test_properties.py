@@ -270,10 +270,9 @@ def test_plans_never_aim_at_an_input(names, output, overwrite, folder):
         return
     sources = {source.resolve() for source, _ in jobs}
     assert not sources & {target.resolve() for _, target in jobs}
-    assert (place / "a.wav").read_bytes() == b"mine"
 
 
-def test_links_in_a_circle_and_forbidden_folders_end_in_one_line(folder, small):
+def test_a_link_to_itself_and_a_training_in_the_way_are_named(folder, small):
     (folder / "circle").symlink_to(folder / "circle")
     with pytest.raises((Fault, OSError)) as error:
         plan([str(folder / "circle")], folder / "out", False)
