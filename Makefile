@@ -15,6 +15,7 @@ run: .venv/installed
 test: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest -q tests
+	ONEDNN_MAX_CPU_ISA=AVX512_CORE $(BIN)/python -m pytest -q tests/test_precision.py
 
 benchmark: .venv/installed-dev
 	$(BIN)/python tests/benchmark.py

@@ -1,4 +1,4 @@
-"""What the denoisers are measured against: other estimators, and the limit of all of them.
+"""What the denoisers are measured against: other estimators, and the bound of unbiased ones.
 
 An estimator takes mixed signals (count, length) and returns estimates of the clean ones, float32 of
 the same shape. The lowpass knows the band; the Wiener filter knows the mean, the covariance and the
@@ -43,7 +43,8 @@ def wiener(mixed, clean_examples, snr_db):
     """
     examples = clean_examples.astype(np.float64)
     mean, covariance = examples.mean(0), np.cov(examples, rowvar=False, bias=True)
-    variance = (examples**2).mean() * 10 ** (-snr_db / 10)
+    power = (examples**2).mean()
+    variance = power * max(10 ** (-snr_db / 10), 1e-10)  # below, the matrix may be singular
     # Solving for the transposed gain avoids an explicit inverse; both matrices are symmetric.
     gain = np.linalg.solve(covariance + variance * np.eye(len(mean)), covariance)
     return (mean + (mixed - mean) @ gain).astype(np.float32)
@@ -96,8 +97,10 @@ def sinusoid_oracle(mixed, num_components, data):
 def search_grid(mixed, num_components, data, time):
     """The best frequencies on a grid for every signal, (count, num_components), in Hz."""
     rng = np.random.default_rng(0)
-    inside = GRID_STEP / 2  # the fit that follows begins strictly within its bounds
-    grid = np.arange(data.low_freq + inside, data.high_freq, GRID_STEP)
+    band = data.high_freq - data.low_freq
+    points = max(1, round(band / GRID_STEP))
+    # Strictly inside the band, since the fit that follows begins within its bounds.
+    grid = data.low_freq + (np.arange(points) + 0.5) * band / points
     atoms = np.sin(2 * np.pi * np.outer(grid, time)) / num_components
     gram, correlation = atoms @ atoms.T, mixed @ atoms.T
     energy = gram.diagonal()
@@ -123,27 +126,30 @@ def search_grid(mixed, num_components, data, time):
     return grid[best]
 
 
-def cramer_rao_bound_db(snr_db, length, num_parameters):
-    """The output SNR in dB that no unbiased estimator exceeds: snr + 10·log10(N / p).
+def cramer_rao_bound_db(clean, mixed, num_parameters):
+    """The output SNR in dB of unbiased estimators at the Cramér–Rao bound: (total, mean).
 
-    The signal x(θ) has p free parameters θ, the noise is white and Gaussian of variance σ². The
+    Signals (count, length); num_parameters: how many free parameters each clean signal has,
+    (count,). total: the ratio of total energies, which no unbiased estimator of the signal exceeds;
+    mean: the mean of the signals' decibels of one that reaches it.
+
+    A signal x(θ) has p free parameters θ, the noise is white and Gaussian of variance σ². The
     Fisher information is JᵀJ / σ² with the Jacobian J = ∂x/∂θ (N × p), so the covariance of an
     unbiased estimate of x is at least σ²·J (JᵀJ)⁻¹ Jᵀ: σ² times a projection of rank p, whose
-    trace, the expected energy of the error, is p·σ². The noise itself has N·σ². Kay (1993),
-    eq. 3.30 and section 3.8.
+    trace, the expected energy of the error, is p·σ². Kay (1993), eq. 3.30 and section 3.8. Signals
+    of different p and σ² add up their energies: Σ ‖xᵢ‖² / Σ pᵢσᵢ².
 
-    It bounds the ratio of total energies. It does not bound estimators with a bias (one that knows
-    a prior can be better), nor the mean of decibels: the error's energy is σ² times a chi-square
-    of p degrees, whose mean logarithm lies below the logarithm of its mean; see
-    `mean_of_decibels_db`. It is only reached where the noise is low enough.
+    In a mixture of exact SNR the noise is a vector of energy N·σ² and of any direction, so the
+    projection's share of it is a beta variable of p/2 and (N − p)/2, the mean logarithm of which is
+    ψ(p/2) − ψ(N/2), with the digamma function ψ; the mean of decibels gains by it.
+
+    Estimators with a bias, such as one that knows a prior, are not bounded; and the bound is only
+    reached where the noise is low enough.
     """
-    return snr_db + 10 * np.log10(length / num_parameters)
-
-
-def mean_of_decibels_db(num_parameters):
-    """How far the mean of the decibels of an error at the bound lies above the bound, in dB.
-
-    −E[10·log10(χ²ₚ / p)] = 10·log10(p / 2) − 10·ψ(p / 2) / ln 10, with the digamma function ψ.
-    """
-    half = num_parameters / 2
-    return 10 * (np.log10(half) - special.digamma(half) / np.log(10))
+    length = clean.shape[-1]
+    energy = (clean.astype(np.float64) ** 2).sum(-1)
+    noise_energy = ((mixed - clean).astype(np.float64) ** 2).sum(-1)
+    total = energy.sum() / (num_parameters * noise_energy / length).sum()
+    share = special.digamma(np.divide(num_parameters, 2)) - special.digamma(length / 2)
+    mean = (10 * np.log10(energy / noise_energy) - 10 / np.log(10) * share).mean()
+    return float(10 * np.log10(total)), float(mean)

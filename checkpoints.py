@@ -2,8 +2,9 @@
 
 A checkpoint is a dictionary of plain values and tensors: `format`, `config` (as nested
 dictionaries), `epoch` (the last one finished), `history` (a list of one dictionary an epoch),
-`seconds` (of training so far), `precision` (the one chosen, and the reason), and the state
-dictionaries of both networks and both optimisers.
+`seconds` (of training so far), `precision` (for each network the one chosen, and the reason),
+`data` (the fingerprint of the signals that it is trained on), and the state dictionaries of both
+networks and both optimisers.
 """
 
 import io
@@ -14,13 +15,13 @@ import torch
 
 from config import from_dict
 from faults import ConfigurationFault, Fault
-from files import write_bytes
+from files import check_regular, write_bytes
 
-FORMAT = 1
+FORMAT = 2
 READ_FROM_HISTORY = ("validation_reconstruction_loss", "validation_snr_db")
 KINDS = {
     "format": int, "config": dict, "epoch": int, "history": list, "seconds": float,
-    "precision": tuple, "generator": dict, "discriminator": dict,
+    "precision": dict, "data": str, "generator": dict, "discriminator": dict,
     "generator_optimizer": dict, "discriminator_optimizer": dict,
 }
 
@@ -40,22 +41,26 @@ def read_checkpoint(path, device="cpu"):
     """
     path = Path(path)
     try:
+        check_regular(path)
+    except Fault as fault:
+        raise Fault(f"{fault}; run train_gan.py with the same preset first") from None
+    try:
         if not is_zipfile(path):
             path.open("rb").close()
             raise ValueError("torch.save writes zip files")
         checkpoint = torch.load(path, map_location=device, weights_only=True)
-    except FileNotFoundError:
-        raise Fault(f"{path} is missing; run train_gan.py with the same preset first") from None
     except Exception as error:  # damaged bytes lead the unpickler to errors of any kind
         raise Fault(f"{path} is damaged or no checkpoint; train again or restore it") from error
-    if not isinstance(checkpoint, dict) or KINDS.keys() - checkpoint.keys():
+    version = checkpoint.get("format") if isinstance(checkpoint, dict) else None
+    if isinstance(version, int) and version != FORMAT:
+        raise Fault(f"{path} has format {version}, this version reads {FORMAT}; train again")
+    if version is None or KINDS.keys() - checkpoint.keys():
         raise Fault(f"{path} is no checkpoint of this project; train again")
     for key, kind in KINDS.items():
         if not isinstance(checkpoint[key], kind):
             raise Fault(f"{path} has no valid {key}; train again or restore it")
-    if checkpoint["format"] != FORMAT:
-        raise Fault(f"{path} has format {checkpoint['format']}, this version reads {FORMAT}; "
-                    "train again")
+    if not is_precision(checkpoint["precision"]):
+        raise Fault(f"{path} has no valid precision; train again or restore it")
     if not is_history(checkpoint["history"], checkpoint["epoch"]):
         raise Fault(f"{path} has no valid history; train again or restore it")
     try:
@@ -63,6 +68,14 @@ def read_checkpoint(path, device="cpu"):
     except ConfigurationFault as fault:
         raise Fault(f"{path}: {fault}; train again") from fault
     return checkpoint
+
+
+def is_precision(precision):
+    """Whether it has, for both networks, a precision and the reason."""
+    return precision.keys() == {"generator", "discriminator"} and all(
+        isinstance(chosen, tuple) and len(chosen) == 2 and all(isinstance(x, str) for x in chosen)
+        for chosen in precision.values()
+    )
 
 
 def is_history(history, epochs):

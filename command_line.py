@@ -1,6 +1,7 @@
 """The command line that all scripts share: --preset, overrides, and a --help that suffices."""
 
 import argparse
+import os
 import re
 import sys
 
@@ -15,11 +16,12 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse_arguments(description, add_options=None,
-                    default_preset=configuration.DEFAULT_PRESET):
+                    default_preset=configuration.DEFAULT_PRESET, takes_files=False):
     """The resolved Config and the parsed options of the running script.
 
     description: what the script does, the first thing that --help shows.
     add_options: called with the argparse parser to add the script's own options.
+    takes_files: whether a file called like an override, `data.x=1.wav`, is a file.
     Raises ConfigurationFault for anything wrong on the command line.
     """
     parser = _Parser(
@@ -40,7 +42,8 @@ def parse_arguments(description, add_options=None,
         help="settings for this run alone; the keys stand below",
     )
     # Taken out first, so that overrides may stand anywhere, after a list of values too.
-    overrides = [text for text in sys.argv[1:] if re.match(r"\w+\.\w+=", text)]
+    overrides = [text for text in sys.argv[1:] if re.match(r"\w+\.\w+=", text)
+                 and not (takes_files and os.path.lexists(text))]
     options = parser.parse_intermixed_args([text for text in sys.argv[1:] if text not in overrides])
     config = configuration.resolve(options.preset, overrides + options.overrides)
     if options.help:
@@ -49,7 +52,8 @@ def parse_arguments(description, add_options=None,
             *(f"  {key}={as_text(value)}\n      {item.metadata['meaning']}"
               for key, value, item in settings(config)),
         ])
-        parser.print_help()
+        # argparse's own print_help says nothing of a full disk.
+        print(parser.format_help(), flush=True)
         sys.exit(0)
     return config, options
 

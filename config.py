@@ -6,6 +6,7 @@ Edit a value here and the next run uses it, or override it for one run:
     python config.py --preset dan-small     # print the resolved settings and the parameter counts
 """
 
+import math
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -164,11 +165,11 @@ class TrainingConfig:
     reconstruction_weight: float = setting(
         9.0, "weight of the reconstruction loss in the generator's loss", 0, 1e6
     )
-    discriminator_weight: float = setting(2.0, "weight of the discriminator's loss", 0, 1e6)
     seed: int = setting(42, "seed of the initial weights and of the order of the signals",
                         0, 2**63 - 1)
     precision: str = setting(
-        "auto", "of training: float32, bfloat16, or auto (bfloat16 where it agrees and is faster)",
+        "auto", "of training: float32, bfloat16, or auto (for each network bfloat16 where it is "
+        "fast and agrees with float32)",
         choices=("auto", "float32", "bfloat16"),
     )
     device: str = setting("auto", "auto (CUDA, else MPS, else CPU), or a torch device such as cpu")
@@ -176,8 +177,8 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    num_test: int = setting(1000, "fresh test signals, never stored", 2, 1_000_000)
-    num_sweep: int = setting(300, "test signals at each point of a sweep", 2, 1_000_000)
+    num_test: int = setting(1000, "fresh test signals, never stored", 1, 1_000_000)
+    num_sweep: int = setting(300, "test signals at each point of a sweep", 1, 1_000_000)
     lowpass_passband: float = setting(64.0, "edge of the lowpass filter's passband in Hz", 1e-3)
     lowpass_stopband: float = setting(100.0, "edge of the lowpass filter's stopband in Hz", 1e-3)
     lowpass_ripple_db: float = setting(0.05, "largest loss in the passband in dB", 1e-6, 10)
@@ -217,13 +218,15 @@ class Config:
 
 
 DEFAULT_PRESET = "dan"
+MOST_LOWPASS_ORDER = 200
 SPECTRAL_TRAINING = TrainingConfig(
     batch_size=16, pretrain_epochs=30, max_epochs=45, slowest=1.0
 )
 PRESETS = {
     # The published sizes: 282,177 parameters in the generator, 10,577 in the discriminator.
     "dan": Config(),
-    # The same networks as published: torch's own layers and the published recipe.
+    # The same networks as published: torch's own layers and the published recipe, but for the
+    # weight of the discriminator's loss, to which Adam is indifferent.
     "dan-published": Config(
         generator=GeneratorConfig(fourier=False),
         discriminator=DiscriminatorConfig(fourier=False),
@@ -328,6 +331,29 @@ def validate(config):
     if evaluation.lowpass_passband >= evaluation.lowpass_stopband:
         refuse("evaluation.lowpass_passband", evaluation.lowpass_passband,
                 f"below evaluation.lowpass_stopband={evaluation.lowpass_stopband:g}")
+    order = lowpass_order(evaluation, data.sample_rate)
+    if not order <= MOST_LOWPASS_ORDER:
+        refuse("evaluation.lowpass_stopband", evaluation.lowpass_stopband,
+               f"farther from evaluation.lowpass_passband={evaluation.lowpass_passband:g}: the "
+               f"filter would have an order of {order:,.0f}, and {MOST_LOWPASS_ORDER} is the most")
+    deepest = getattr(config.generator, "depth", 0)
+    values = -(-data.length // 2**deepest) * min(config.training.batch_size, data.num_train)
+    if values < 2:
+        refuse("generator.depth", deepest, "smaller, or the batch or the signals larger: batch "
+               "normalisation needs at least two values in the deepest layer")
+
+
+def lowpass_order(evaluation, sample_rate):
+    """The order of the Butterworth lowpass: Oppenheim, Schafer, "Discrete-Time Signal Processing".
+
+    The bilinear transform takes both edges to the tangent of half their angle.
+    """
+    edges = evaluation.lowpass_stopband, evaluation.lowpass_passband
+    stop, passed = (math.tan(math.pi * edge / sample_rate) for edge in edges)
+    ripple, attenuation = (10 ** (decibels / 10) - 1 for decibels in (
+        evaluation.lowpass_ripple_db, evaluation.lowpass_attenuation_db))
+    steepness = math.log10(stop / passed)
+    return math.log10(attenuation / ripple) / (2 * steepness) if steepness > 0 else math.inf
 
 
 def from_dict(stored):

@@ -36,11 +36,12 @@ def main():
     )
     examples, counts = create_data(config)
     path = config.image_folder / "created_data.png"
-    plots.save(plots.created_data(examples, config.data.sample_rate), path, keep_open=options.show)
+    figure = plots.created_data(examples, config.data.sample_rate)
+    plots.save(figure, path)
     print(f"wrote {counts['train']} training and {counts['validation']} validation signals to "
           f"{config.data_folder}\nwrote {path}")
     if options.show:
-        plots.show()
+        plots.show(figure)
 
 
 def create_data(config):

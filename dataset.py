@@ -67,6 +67,7 @@ class SignalDataset(Dataset):
     def __init__(self, config, split, device="cpu", remix=False):
         """Load and check a split; raises Fault, naming the file and the cure."""
         manifest = check_manifest(config)
+        self.fingerprint = fingerprint(manifest)
         self.clean = load_signals(config, manifest, split, "clean", device)
         self.remix, self.snr_db, self.seed = remix, config.data.snr_db, config.training.seed
         if remix:
@@ -150,11 +151,16 @@ class ShuffledBatches(Sampler):
         self.epoch = epoch
 
     def __len__(self):
-        return -(-self.count // self.batch_size)
+        batches = -(-self.count // self.batch_size)
+        return max(1, batches - (self.count % self.batch_size == 1))
 
     def __iter__(self):
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
-        return iter(torch.from_numpy(order).split(self.batch_size))
+        batches = list(torch.from_numpy(order).split(self.batch_size))
+        if self.count % self.batch_size == 1 and len(batches) > 1:
+            # Batch normalisation needs two values: one signal by itself may have too few.
+            batches[-2:] = [torch.cat(batches[-2:])]
+        return iter(batches)
 
 
 def loaders(config, device="cpu"):
@@ -209,6 +215,11 @@ def is_written(name, counts):
             ):
                 return True
     return False
+
+
+def fingerprint(manifest):
+    """What tells these signals from all others: SHA-256 of the checksums of both splits."""
+    return hashlib.sha256(json.dumps(manifest["checksums"], sort_keys=True).encode()).hexdigest()
 
 
 def checksum(array):

@@ -12,6 +12,7 @@ The same from Python:
 """
 
 import io
+import os
 import sys
 import time
 from math import gcd
@@ -28,8 +29,11 @@ from faults import ConfigurationFault, Fault, run
 from files import write_atomically, write_bytes
 from models import load_generator
 from recordings import (
+    LOUDEST,
     PIECE,
     SUFFIXES,
+    are_far_apart,
+    as_file_name,
     find_recordings,
     map_array,
     open_audio,
@@ -44,11 +48,11 @@ FADE = 256  # samples over which a block gives way to the next
 FIGURE_SECONDS = 20
 FULL_SCALE = 0.999
 CLIPPED_SHARE = 1e-3
-LARGEST = 1e15
 
 
 def main():
-    config, options = parse_arguments(__doc__, add_options, default_preset="audio")
+    config, options = parse_arguments(__doc__, add_options, default_preset="audio",
+                                      takes_files=True)
     if not options.inputs or not options.output:
         raise ConfigurationFault("name what to denoise, and with -o where to write it; see --help")
     checkpoint = options.checkpoint or config.checkpoint_folder / "best.pt"
@@ -103,13 +107,15 @@ class Denoiser:
         self.generator, self.sample_rate = generator.eval(), data.sample_rate
         self.device = next(generator.parameters()).device
         if generator.context is None:
-            # The network knows nothing but whole signals of one length.
-            self.fade = self.margin = data.length // 4
-            self.block = data.length - 2 * self.margin
+            # The network knows signals of one length alone: blocks of just that length.
+            self.block, self.grid = data.length, 1
+            self.overlap = self.fade = data.length // 2
         else:
-            self.fade = FADE
-            self.margin = generator.context + -(-FADE // generator.hop) * generator.hop
-            self.block = BLOCK_SECONDS * self.sample_rate // generator.hop * generator.hop
+            # Blocks begin where frames do, and overlap so far that what a block lacks beyond its
+            # ends does not reach into the fade.
+            self.grid, self.fade = generator.hop, FADE
+            self.overlap = round_up(2 * generator.context + FADE, self.grid)
+            self.block = self.overlap + round_up(BLOCK_SECONDS * self.sample_rate, self.grid)
 
     @classmethod
     def load(cls, path, device="cpu"):
@@ -120,17 +126,21 @@ class Denoiser:
     def __call__(self, array, sample_rate=None):
         """Denoise numbers of shape (..., samples); returns the same shape and type.
 
-        sample_rate: in Hz; the denoiser's own where it is not given. Whole numbers are rounded and
-        clipped to their type. What is not finite counts as zero. Raises TypeError for an array
-        that holds no real numbers.
+        sample_rate: in Hz, a whole number; the denoiser's own where it is not given. Whole numbers
+        are rounded and clipped to their type. What is not finite counts as zero. Raises TypeError
+        for an array that holds no real numbers, ValueError for an impossible sample rate.
         """
         array = np.asarray(array)
         if array.dtype.kind not in "fiu" or not array.ndim:
             raise TypeError(f"expected an array of real numbers, not {array.dtype} {array.shape}")
+        rate = self.sample_rate if sample_rate is None else sample_rate
+        if rate % 1 or are_far_apart(rate, self.sample_rate):
+            raise ValueError(f"sample_rate={sample_rate} is no whole number, or too far from the "
+                             f"denoiser's own {self.sample_rate:,} Hz")
         if not array.size:
             return array.copy()
         rows = array.reshape(-1, array.shape[-1])
-        return self.denoise_rows(rows, sample_rate or self.sample_rate).reshape(array.shape)
+        return self.denoise_rows(rows, int(rate)).reshape(array.shape)
 
     def denoise_rows(self, rows, sample_rate, watch=iter):
         """Denoise an array (channels, samples), some channels at a time, to one like it.
@@ -141,24 +151,19 @@ class Denoiser:
         for first in range(0, len(rows), ROWS):
             group, position = slice(first, first + ROWS), 0
             pieces = watch(pieces_of(rows[group]))
-            for piece in self.stream(pieces, sample_rate, rows.shape[1]):
+            for piece in self.stream(pieces, sample_rate):
                 end = position + piece.shape[1]
                 denoised[group, position:end] = as_type(piece, rows.dtype)
                 position = end
         return denoised
 
-    def stream(self, pieces, sample_rate, length=None):
+    def stream(self, pieces, sample_rate):
         """Denoise a recording piece by piece: arrays (channels, samples) in and out, float32.
 
-        length: its number of samples, where that is known, so that short ones take less time. The
-        memory that is used does not depend on it, and the result does not depend on how the
-        recording is cut into pieces.
+        The memory that is used does not depend on the recording's length, and the result does not
+        depend on how it is cut into pieces.
         """
         received = given = 0
-        block = self.block
-        if length and self.generator.context is not None:
-            needed = length * self.sample_rate / sample_rate
-            block = min(block, int(needed / self.generator.hop + 1) * self.generator.hop)
 
         def counted():
             nonlocal received
@@ -167,43 +172,72 @@ class Denoiser:
                 yield as_finite(piece)
 
         low = resampled(counted(), sample_rate, self.sample_rate)
-        for piece in resampled(self.denoised(low, block), self.sample_rate, sample_rate):
+        for piece in resampled(self.denoised(low), self.sample_rate, sample_rate):
             # There and back again may round up the number of samples.
             piece = piece[:, : received - given]
             given += piece.shape[1]
             yield piece
 
-    @torch.inference_mode()
-    def denoised(self, pieces, length):
-        """Denoise pieces at the denoiser's own rate, in overlapping blocks that are cross-faded.
+    def denoised(self, pieces):
+        """Denoise pieces at the denoiser's own rate, in overlapping blocks that are cross-faded."""
+        last, given = None, 0  # given: samples of `last` that are given out
+        for block, advance in blocks(pieces, self.block, self.block - self.overlap, self.grid):
+            current, done = self.apply(block), 0
+            if last is not None:
+                overlap = last.shape[1] - advance
+                fade = min(self.fade, overlap)
+                done = (overlap - fade) // 2  # the fade lies in the middle of the overlap
+                yield last[:, given : advance + done]
+                rising = np.linspace(0, 1, fade + 2, dtype=np.float32)[1:-1]
+                faded = slice(advance + done, advance + done + fade)
+                current[:, done : done + fade] *= rising
+                current[:, done : done + fade] += (1 - rising) * last[:, faded]
+            last, given = current, done
+        if last is not None:
+            yield last[:, given:]
 
-        length: of a block, in samples, the overlap not counted.
-        """
-        rising = np.linspace(0, 1, self.fade, dtype=np.float32)
-        tail = None
-        for window, count, before, after in windows(pieces, length, self.margin):
-            parts = torch.from_numpy(window).unsqueeze(1).split(CHANNELS)
-            block = np.zeros_like(window)
-            # Zeros beyond the ends are no signal: a network that can do without does not see them.
-            inside = slice(0, None) if self.generator.context is None else slice(
-                before, window.shape[1] - after
-            )
-            block[:, inside] = torch.cat([
-                self.generator(part[..., inside].to(self.device)).cpu() for part in parts
-            ])[:, 0]
-            block = block[:, self.margin : self.margin + length + self.fade]
-            if tail is not None:
-                block[:, : self.fade] = rising * block[:, : self.fade] + (1 - rising) * tail
-            tail = block[:, length:]
-            yield block[:, :count]
+    @torch.inference_mode()
+    def apply(self, block):
+        """The network on a block (channels, samples), some channels at a time."""
+        parts = torch.from_numpy(block).unsqueeze(1).split(CHANNELS)
+        denoised = [self.generator(part.to(self.device)).cpu() for part in parts]
+        return torch.cat(denoised)[:, 0].numpy()
+
+
+def round_up(number, multiple):
+    return -(-number // multiple) * multiple
+
+
+def blocks(pieces, length, step, grid=1):
+    """(block, advance): overlapping blocks of a recording, and how far behind the last each begins.
+
+    Blocks of `length` samples, one every `step`; the last one ends where the recording does, and
+    is longer by less than `grid`, so that every block begins at a multiple of it. A recording of
+    less than that is one block.
+    """
+    pieces, buffer, advance, ended = iter(pieces), None, 0, False
+    while True:
+        # So far ahead that the block after this one is either whole or the last.
+        while not ended and (buffer is None or buffer.shape[1] < length + step):
+            piece = next(pieces, None)
+            ended = piece is None
+            if not ended:
+                buffer = piece if buffer is None else np.concatenate([buffer, piece], axis=1)
+        if buffer is None or not buffer.shape[1]:
+            return
+        if buffer.shape[1] < length + grid:
+            yield buffer, advance
+            return
+        yield buffer[:, :length], advance
+        advance = min(step, (buffer.shape[1] - length) // grid * grid)
+        buffer = buffer[:, advance:]
 
 
 def windows(pieces, step, margin):
-    """(window, count, before, after): windows of step + 2 · margin samples, one every `step`.
+    """(window, count): windows of step + 2 · margin samples, one every `step`, zeros at both ends.
 
     The first begins `margin` before the first sample; as many as it takes to cover all samples.
-    count: how many samples between the margins there are; before, after: how many zeros, beyond the
-    ends of the pieces, stand at either end of the window.
+    count: how many samples between the margins there are.
     """
     pieces, width = iter(pieces), step + 2 * margin
     buffer, ended, length, position = None, False, 0, 0
@@ -220,8 +254,7 @@ def windows(pieces, step, margin):
             return
         missing = max(0, width - buffer.shape[1])
         window = np.pad(buffer[:, :width], ((0, 0), (0, missing)))
-        count = min(step, length - position) if ended else step
-        yield window, count, max(0, margin - position), missing
+        yield window, min(step, length - position) if ended else step
         buffer, position = buffer[:, step:], position + step
 
 
@@ -235,7 +268,7 @@ def resampled(pieces, from_rate, to_rate):
     # scipy's filter reaches 10 periods of the lower rate to either side.
     periods = -(-10 * max(up, down) // (up * down)) + 1
     steps = max(1, PIECE // max(up, down))
-    for window, count, _, _ in windows(pieces, steps * down, periods * down):
+    for window, count in windows(pieces, steps * down, periods * down):
         first = periods * up
         yield resample(window, from_rate, to_rate)[:, first : first - (-count * up // down)]
 
@@ -244,7 +277,7 @@ def as_finite(samples):
     """Samples as float32; what is not finite is zero, and nothing so large that a power overflows.
     """
     zeroed = np.nan_to_num(samples.astype(np.float64), nan=0, posinf=0, neginf=0)
-    return np.clip(zeroed, -LARGEST, LARGEST).astype(np.float32)
+    return np.clip(zeroed, -LOUDEST, LOUDEST).astype(np.float32)
 
 
 def pieces_of(rows):
@@ -265,9 +298,9 @@ def plan(inputs, output, overwrite):
     output, jobs = Path(output), []
     for given in map(Path, inputs):
         if given.is_dir():
-            inside, mirror = find_recordings(given), output.resolve()
-            if given.resolve() in mirror.parents:  # results of an earlier run are no inputs
-                inside = [path for path in inside if not path.resolve().is_relative_to(mirror)]
+            inside, mirror = find_recordings(given), real(output)
+            if real(given) in mirror.parents:  # results of an earlier run are no inputs
+                inside = [path for path in inside if not real(path).is_relative_to(mirror)]
             jobs += [(path, output / path.relative_to(given)) for path in inside]
         elif not given.exists():
             raise Fault(f"{given} does not exist")
@@ -275,16 +308,16 @@ def plan(inputs, output, overwrite):
             jobs.append((given, output))
         else:
             jobs.append((given, output / given.name))
-    sources = {source.resolve(): source for source, _ in jobs}
+    sources = {real(source): source for source, _ in jobs}
     taken = {}
     for source, target in jobs:
-        place = target.resolve()
+        place = real(target)
         if place in sources:
             raise Fault(f"{target} is an input, which is never replaced; choose another output")
         if place in taken:
             raise Fault(f"{source} and {taken[place]} would both become {target}; denoise them "
                         "into different folders")
-        if target.exists() and not overwrite:
+        if os.path.lexists(target) and not overwrite:
             raise Fault(f"{target} exists; replace it with --overwrite, or choose another output")
         if (source.suffix.lower() == ".npy") != (target.suffix.lower() == ".npy"):
             raise Fault(f"{source} cannot become {target}; .npy stays .npy, and audio audio")
@@ -294,13 +327,18 @@ def plan(inputs, output, overwrite):
     return jobs
 
 
+def real(path):
+    """The path without links; links in a circle stay as they are."""
+    return Path(os.path.realpath(path))
+
+
 def check_figure(path, jobs, overwrite):
     """Raise Fault unless a figure may be written to `path` beside what `jobs` read and write."""
     if len(jobs) > 1:
         raise ConfigurationFault(f"--figure shows one recording, and here are {len(jobs)}")
-    if path.resolve() in (place.resolve() for place in jobs[0]):
+    if real(path) in map(real, jobs[0]):
         raise Fault(f"{path} is a recording; choose another name for the figure")
-    if path.exists() and not overwrite:
+    if os.path.lexists(path) and not overwrite:
         raise Fault(f"{path} exists; replace it with --overwrite, or choose another name")
 
 
@@ -343,13 +381,16 @@ def denoise_audio(denoiser, source, target, dry):
         length, rate, channels = before.frames, before.samplerate, before.channels
         if not length:
             raise Fault(f"{source} is empty")
+        if are_far_apart(rate, denoiser.sample_rate):
+            raise Fault(f"{source} has {rate:,} samples per second, too far from the denoiser's "
+                        f"{denoiser.sample_rate:,}; use a denoiser for that rate")
         seen = new_watch()
         channels_first = (piece.T for piece in read_pieces(before))
         passing = watched(channels_first, source.name, length, rate, seen)
         with write_atomically(target) as file:
             try:
                 with create_audio(file.name, before, target) as after:
-                    for piece in denoiser.stream(passing, rate, length):
+                    for piece in denoiser.stream(passing, rate):
                         mixed = again.read(piece.shape[1], dtype="float32", always_2d=True).T
                         after.write(mix_back(mixed, piece, dry).T)
             except (soundfile.SoundFileError, AssertionError) as error:
@@ -364,7 +405,8 @@ def create_audio(path, like, target):
     if format not in soundfile.available_formats():
         raise Fault(f"{target} names no audio format; choose from {', '.join(SUFFIXES)}")
     subtype = like.subtype if soundfile.check_format(format, like.subtype) else None
-    return soundfile.SoundFile(path, "w", like.samplerate, like.channels, subtype, format=format)
+    return soundfile.SoundFile(as_file_name(path), "w", like.samplerate, like.channels, subtype,
+                               format=format)
 
 
 def mix_back(mixed, denoised, dry):
@@ -415,7 +457,7 @@ def draw_figure(source, target, array_rate, path):
                 rate = file.samplerate
                 samples = file.read(FIGURE_SECONDS * rate, dtype="float32", always_2d=True)[:, 0]
         beginnings[name] = as_finite(samples)
-    plots.save(plots.before_and_after(beginnings, rate, source.name), path)
+    plots.save(plots.before_and_after(beginnings, rate, source.name), path, replace_any=True)
     print(f"wrote {path}")
 
 

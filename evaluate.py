@@ -21,7 +21,6 @@ import plots
 from baselines import (
     cramer_rao_bound_db,
     lowpass,
-    mean_of_decibels_db,
     pywt,
     sinusoid_oracle,
     wavelet_shrinkage,
@@ -36,6 +35,7 @@ from files import write_bytes
 from models import count_parameters, denoise, load_generator
 from signals import (
     band_noise_reduction,
+    count_unknowns,
     draw,
     mean_absolute_error,
     residual_spectrum_db,
@@ -43,6 +43,7 @@ from signals import (
     snr_db,
     summary,
     total_snr_db,
+    unknowns_per_sine,
 )
 from sweeps import sweep_number, sweep_snr, sweep_spacing
 
@@ -82,7 +83,9 @@ def main():
     estimators = all_estimators(config, recorded, denoisers)
     for split, (clean, mixed) in signals.items():
         estimates, values = estimate_all(clean, mixed, estimators, config)
-        results["signals"][split] = summarise(clean, mixed, estimates, values, config, recorded)
+        results["signals"][split] = summarise(
+            split, clean, mixed, estimates, values, config, recorded
+        )
         print_table(split, results["signals"][split])
     # The figures show the last split, the test signals if there are any.
     draw_figures(image_folder, config.data, f"{len(clean)} {split} signals", clean, estimates,
@@ -94,7 +97,7 @@ def main():
                    image_folder / "comparison.png")
         if not recorded:
             results["sweeps"] = draw_sweeps(image_folder, config, estimators)
-    write_bytes(json_path, json.dumps(results, indent=1).encode())
+    write_bytes(json_path, json.dumps(results, indent=1, allow_nan=False).encode())
     for name, facts in results["denoisers"].items():
         print(f"{name}: {facts['parameters']:,} parameters, {facts['epochs']} epochs, "
               f"{facts['training_seconds']:.0f} s of training")
@@ -160,13 +163,8 @@ def all_estimators(config, recorded, denoisers):
 
 def is_oracle_model(data):
     """Whether the oracle knows all of a clean signal but the frequencies, and is quick enough."""
-    return (isinstance(data.num_components, int) and count_unknowns(data) == data.num_components
+    return (isinstance(data.num_components, int) and unknowns_per_sine(data) == 1
             and data.length <= LONGEST_WIENER)
-
-
-def count_unknowns(data):
-    """Free parameters of a clean signal: frequencies, and amplitudes and phases that vary."""
-    return np.mean(data.num_components) * (1 + (data.amplitude_spread > 0) + data.random_phase)
 
 
 def estimate_all(clean, mixed, estimators, config):
@@ -176,12 +174,16 @@ def estimate_all(clean, mixed, estimators, config):
     """
     snr, number = total_snr_db(clean, mixed), config.data.num_components
     estimates = {name: estimator(mixed, snr, number) for name, estimator in estimators.items()}
+    for name, estimate in estimates.items():
+        if not np.isfinite(estimate).all():
+            raise Fault(f"{name} gives values that are not finite, so there is nothing to measure; "
+                        "train it again")
     values = {name: measure(clean, mixed, estimate, config.data)
               for name, estimate in estimates.items()}
     return estimates, values
 
 
-def summarise(clean, mixed, estimates, values, config, recorded):
+def summarise(split, clean, mixed, estimates, values, config, recorded):
     """What is printed and stored; sines have a bound, and every method a distance to it."""
     methods = {
         method: {name: summary(array, METRICS[name][1]) for name, array in metrics.items()}
@@ -191,10 +193,9 @@ def summarise(clean, mixed, estimates, values, config, recorded):
         methods[method]["total_snr_db"] = total_snr_db(clean, estimate)
     result = {"count": len(clean), "methods": methods}
     if not recorded:
-        unknowns = count_unknowns(config.data)
-        bound = float(cramer_rao_bound_db(total_snr_db(clean, mixed), config.data.length, unknowns))
-        result["bound_db"] = bound
-        result["mean_at_bound_db"] = bound + float(mean_of_decibels_db(unknowns))
+        unknowns = count_unknowns(config.data, split, len(clean))
+        bound, mean = cramer_rao_bound_db(clean, mixed, unknowns)
+        result["bound_db"], result["mean_at_bound_db"] = bound, mean
         for metrics in methods.values():
             metrics["distance_to_bound_db"] = bound - metrics["total_snr_db"]
     return result
@@ -225,7 +226,7 @@ def print_table(split, result):
           + "".join(f"{h:>17}" for h in headings[: None if bound else -1]))
     for method, metrics in result["methods"].items():
         rows = {
-            f"{method} mean": lambda m: f"{m['mean']:.3f} ± {m['confidence_95']:.3f}",
+            f"{method} mean": mean_and_interval,
             "  median": lambda m: f"{m['median']:.3f}",
             "  worst": lambda m: f"{m['worst']:.3f}",
         }
@@ -235,6 +236,12 @@ def print_table(split, result):
                 cells += [f"{metrics[k]:.2f}" for k in totals if k in metrics]
             print(f"{label:<20}" + "".join(f"{cell:>17}" for cell in cells))
     print()
+
+
+def mean_and_interval(metric):
+    """The mean of a metric and, of more than one signal, its confidence interval."""
+    interval = metric["confidence_95"]
+    return f"{metric['mean']:.3f}" + (f" ± {interval:.3f}" if interval is not None else "")
 
 
 def draw_figures(folder, data, signals, clean, estimates, values):
@@ -260,6 +267,9 @@ def draw_sweeps(folder, config, estimators):
     results = {}
     for name, (sweep, label) in sweeps.items():
         values, snr = sweep(estimators, config.data, config.evaluation.num_sweep)
+        if not values:
+            print(f"left out the sweep over the {label}, for which the band is too narrow")
+            continue
         results[name] = {"values": values, "total_snr_db": snr}
         figure = plots.sweep(values, snr, label, f"{config.evaluation.num_sweep} signals a point")
         plots.save(figure, folder / f"sweep_{name}.png")

@@ -4,10 +4,13 @@ Exit codes of every script: 0 done, 1 a fault in files or data, 2 a fault in the
 on the command line, 130 stopped by Ctrl-C, 143 stopped by SIGTERM. A bug keeps its traceback.
 """
 
+import codecs
 import os
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+PLAIN = {"±": "+/-", "→": "->", "×": "x", "–": "-", "…": "...", "²": "^2"}
 
 
 class Fault(Exception):
@@ -29,8 +32,10 @@ class Terminated(KeyboardInterrupt):
 def run(main):
     """Call `main()`; end the process with one line for a `Fault`, with a traceback for a bug."""
     signal.signal(signal.SIGTERM, terminate)
+    print_anywhere()
     try:
         main()
+        sys.stdout.flush()
     except Fault as fault:
         end(fault, fault.exit_code)
     except (MemoryError, RuntimeError) as error:
@@ -40,13 +45,13 @@ def run(main):
             raise
         end("not enough memory; make the data, the batch or the network smaller", Fault.exit_code)
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)
         sys.exit(Fault.exit_code)
     except OSError as error:
-        if error.filename is None:
-            raise
         # The file system says no (missing folder, no permission, a full disk): not a bug.
-        end(f"{error.filename}: {error.strerror}", Fault.exit_code)
+        if error.filename is None:
+            silence(sys.stdout)
+        end(f"{error.filename or 'standard output'}: {error.strerror or error}", Fault.exit_code)
     except KeyboardInterrupt as stop:
         by_signal = isinstance(stop, Terminated)
         end(str(stop) or stopped_by(stop), 143 if by_signal else 130)
@@ -56,6 +61,29 @@ def end(message, exit_code):
     """End the process with one line on standard error."""
     print("error:", " ".join(str(message).split()), file=sys.stderr)
     sys.exit(exit_code)
+
+
+def print_anywhere():
+    """Let any text be printed: to a terminal without the characters, and where there is none."""
+    codecs.register_error("plain", plain)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # it was closed
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="plain")
+
+
+def plain(error):
+    """A codec's error handler: the nearest ASCII text for what an encoding lacks, or `?`."""
+    lacking = error.object[error.start : error.end]
+    return "".join(PLAIN.get(character, "?") for character in lacking), error.end
+
+
+def silence(stream):
+    """Send what is left in a stream that nobody takes to nowhere, or Python's exit would fail."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def terminate(*_):

@@ -1,9 +1,12 @@
 """Writing files so that a reader, or a crash, never meets a half-written one; locking folders."""
 
+import errno
 import os
+import re
 import shutil
+import socket
 from contextlib import contextmanager
-from functools import cache
+from pathlib import Path
 
 from faults import Fault
 
@@ -23,15 +26,16 @@ def write_atomically(path, size=None):
     naming the file and what is missing, if it cannot be written; an existing file then stays as
     it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}{PARTIAL}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(path.parent)
+        remove_leftovers(path)
         with open(temporary, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        flush_folder(path.parent)
     except OSError as error:
         raise cannot_write(path, error, temporary, size) from error
     finally:
@@ -53,13 +57,29 @@ def cannot_write(path, error, written_to, size=None):
                  f"{shutil.disk_usage(place).free:,} free on the disk)")
 
 
-@cache
-def remove_leftovers(folder):
-    """Remove, once a run, what processes that were killed left half-written in the folder."""
-    for path in folder.glob(f".*{PARTIAL}"):
-        process = path.name.split(".")[-2]
-        if process.isdigit() and not is_alive(int(process)):
-            path.unlink(missing_ok=True)
+def flush_folder(folder):
+    """Have the names in a folder written to the disk, so that a rename outlasts a power cut."""
+    if os.name == "nt":  # where a folder cannot be opened
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems know no such thing
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def remove_leftovers(path):
+    """Remove what processes of this machine that were killed left half-written of this very file.
+    """
+    host = re.escape(socket.gethostname())
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.{host}-([0-9]+){re.escape(PARTIAL)}")
+    for name in os.listdir(path.parent):
+        leftover = pattern.fullmatch(name)
+        if leftover and not is_alive(int(leftover[1])):
+            path.with_name(name).unlink(missing_ok=True)
 
 
 def is_alive(process):
@@ -75,6 +95,15 @@ def is_alive(process):
     return True
 
 
+def check_regular(path):
+    """Raise Fault unless there is a regular file at `path`: opening a pipe would wait for ever."""
+    path = Path(path)
+    if not path.exists():
+        raise Fault(f"{path} is missing")
+    if not path.is_file():
+        raise Fault(f"{path} is unreadable (no regular file)")
+
+
 @contextmanager
 def locked(folder):
     """Hold the folder for this process alone; the system lets go when the process dies.
@@ -83,6 +112,8 @@ def locked(folder):
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / ".lock"
+    if path.exists():
+        check_regular(path)
     with open(path, "a+", encoding="utf-8") as file:
         if fcntl:
             try:

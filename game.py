@@ -14,9 +14,11 @@ from tqdm import tqdm
 
 from faults import Fault
 from losses import RECONSTRUCTION_LOSSES, adversarial_loss, discriminator_loss
-from models import build_discriminator, build_generator
+from models import build_discriminator, build_generator, load_weights
 from precision import autocast, choose_precision
 from signals import snr_db
+
+NETWORKS = ("generator", "discriminator")
 
 
 @dataclass
@@ -29,9 +31,11 @@ class Game:
     discriminator_optimizer: torch.optim.Optimizer
     history: list = field(default_factory=list)
     seconds: float = 0.0
-    precision: tuple = ("float32", "the default")
+    # For each network the precision of its training, and the reason.
+    precision: dict = field(default_factory=lambda: dict.fromkeys(NETWORKS, ("float32", "unset")))
+    data: str = ""  # the fingerprint of the signals that it is trained on
 
-    PARTS = ("generator", "discriminator", "generator_optimizer", "discriminator_optimizer")
+    PARTS = (*NETWORKS, "generator_optimizer", "discriminator_optimizer")
 
     @property
     def epoch(self):
@@ -41,13 +45,20 @@ class Game:
     def checkpoint(self, config):
         states = {part: getattr(self, part).state_dict() for part in self.PARTS}
         return {"config": asdict(config), "epoch": self.epoch, "history": self.history,
-                "seconds": self.seconds, "precision": self.precision, **states}
+                "seconds": self.seconds, "precision": self.precision, "data": self.data, **states}
 
-    def restore(self, checkpoint):
-        for part in self.PARTS:
-            getattr(self, part).load_state_dict(checkpoint[part])
-        self.history, self.seconds = checkpoint["history"], checkpoint["seconds"]
-        self.precision = checkpoint["precision"]
+    def restore(self, checkpoint, path):
+        """Go back to where the checkpoint at `path` was taken; raises Fault if it does not fit."""
+        for network in NETWORKS:
+            load_weights(getattr(self, network), checkpoint[network], path)
+        try:
+            for part in set(self.PARTS) - set(NETWORKS):
+                getattr(self, part).load_state_dict(checkpoint[part])
+        except Exception as error:  # what is wrong in them leads torch to errors of any kind
+            raise Fault(f"{path} does not fit the networks of its settings; train anew with "
+                        "--restart") from error
+        for fact in ("history", "seconds", "precision", "data"):
+            setattr(self, fact, checkpoint[fact])
 
 
 def new_game(config, device):
@@ -63,9 +74,14 @@ def new_game(config, device):
 
 
 def probed_precision(game, dataset, training):
-    """The precision of training and its reason, tried on a batch of the first training signals."""
+    """{network: (precision, reason)}, each tried on a batch of the first training signals."""
     clean, mixed = dataset[: training.batch_size]
-    return choose_precision(training.precision, game.generator, game.discriminator, clean, mixed)
+    both = torch.cat([clean, mixed])
+    labels = (torch.arange(len(both), device=both.device) < len(clean)).float()
+    return {
+        "generator": choose_precision(training.precision, game.generator, mixed, clean),
+        "discriminator": choose_precision(training.precision, game.discriminator, both, labels),
+    }
 
 
 def train_epoch(game, loader, training, epoch):
@@ -77,7 +93,7 @@ def train_epoch(game, loader, training, epoch):
     bar = tqdm(loader, desc=f"epoch {epoch}", unit="step", leave=False, delay=3)
     for step, (clean, mixed) in enumerate(bar):
         set_learning_rates(game, training, epoch - 1 + step / len(loader))
-        with autocast(game.precision[0], mixed.device):
+        with autocast(game.precision["generator"][0], mixed.device):
             denoised = game.generator(mixed).float()
         measured = {}
         if adversarial:
@@ -93,10 +109,10 @@ def discriminator_step(game, clean, denoised, training):
     """Teach the discriminator; `denoised` is detached, so the generator gets no gradient."""
     game.discriminator.train()
     # Both kinds in one batch, so that batch normalisation cannot tell them apart by the batch.
-    with autocast(game.precision[0], clean.device):
+    with autocast(game.precision["discriminator"][0], clean.device):
         logits = game.discriminator(torch.cat([clean, denoised])).float()
     clean_logits, denoised_logits = logits.split(len(clean))
-    loss = training.discriminator_weight * discriminator_loss(clean_logits, denoised_logits)
+    loss = discriminator_loss(clean_logits, denoised_logits)
     game.discriminator_optimizer.zero_grad()
     loss.backward()
     game.discriminator_optimizer.step()
@@ -105,21 +121,22 @@ def discriminator_step(game, clean, denoised, training):
 
 def generator_step(game, clean, denoised, training, adversarial):
     """Teach the generator; the discriminator only judges: evaluation mode, no gradients."""
-    with autocast(game.precision[0], clean.device):
-        loss, measured = generator_losses(game, clean, denoised, training, adversarial)
+    precision = game.precision["discriminator"][0]
+    loss, measured = generator_losses(game, clean, denoised, training, adversarial, precision)
     game.generator_optimizer.zero_grad()
     loss.backward()
     game.generator_optimizer.step()
     return measured
 
 
-def generator_losses(game, clean, denoised, training, adversarial):
+def generator_losses(game, clean, denoised, training, adversarial, precision="float32"):
     """The generator's weighted loss, and its parts by name."""
     reconstruction = RECONSTRUCTION_LOSSES[training.reconstruction_loss](denoised, clean)
     loss, measured = training.reconstruction_weight * reconstruction, {}
     if adversarial:
         game.discriminator.eval().requires_grad_(False)
-        logits = game.discriminator(denoised).float()
+        with autocast(precision, clean.device):
+            logits = game.discriminator(denoised).float()
         game.discriminator.requires_grad_(True)
         fooling = adversarial_loss(logits)
         loss = loss + training.adversarial_weight * fooling
@@ -142,8 +159,7 @@ def validate(game, loader, training, adversarial):
         measured["snr_db"] = snr_db(clean, denoised).mean()
         if adversarial:
             logits = game.discriminator(clean), game.discriminator(denoised)
-            loss = training.discriminator_weight * discriminator_loss(*logits)
-            measured |= {"discriminator_loss": loss, **accuracies(*logits)}
+            measured |= {"discriminator_loss": discriminator_loss(*logits), **accuracies(*logits)}
         add(totals, measured, len(clean))
     return means(totals, len(loader.dataset))
 

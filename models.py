@@ -21,6 +21,7 @@ from checkpoints import read_checkpoint
 from convolutions import LongConv1d, LongConvTranspose1d
 from faults import ConfigurationFault, Fault
 
+CONVOLUTIONS = nn.Conv1d | nn.ConvTranspose1d | nn.Conv2d | nn.ConvTranspose2d
 DILATIONS = 4  # of blocks along the frames: 1, 2, 4, 8, and again
 SILENCE = 1e-20  # power
 LARGEST = 100_000_000  # parameters, which with their optimiser take 1.6 GB
@@ -236,7 +237,7 @@ class Discriminator(nn.Module):
 def initialise(network):
     """Zero biases; normal weights with variance 1/(in_channels · kernel), linear ones 0.01²."""
     for module in network.modules():
-        if isinstance(module, nn.Conv1d | nn.ConvTranspose1d | nn.Conv2d):
+        if isinstance(module, CONVOLUTIONS):
             deviation = (module.in_channels * math.prod(module.kernel_size)) ** -0.5
         elif isinstance(module, nn.Linear):
             deviation = 0.01
@@ -285,11 +286,30 @@ def load_generator(path, device="cpu"):
     checkpoint = read_checkpoint(path, device)
     config = checkpoint["config"]
     generator = build_generator(config).to(device)
+    load_weights(generator, checkpoint["generator"], path)
+    return generator.eval(), config
+
+
+def load_weights(network, weights, path):
+    """Load a state dictionary out of the checkpoint at `path` into a network.
+
+    Raises Fault unless the weights fit the network, are of its types of number, finite, and such
+    that a training could have left them: no variance below zero, no layer of nothing but zeros.
+    """
     try:
-        generator.load_state_dict(checkpoint["generator"])
+        for name, wanted in network.state_dict().items():
+            if weights[name].dtype != wanted.dtype:
+                raise TypeError(f"{name} is of type {weights[name].dtype}")
+        network.load_state_dict(weights)
     except Exception as error:  # what is wrong in them leads torch to errors of any kind
         raise Fault(f"{path} has weights that do not fit its settings; train again") from error
-    return generator.eval(), config
+    for name, values in network.state_dict().items():
+        if not values.isfinite().all():
+            raise Fault(f"{path} has weights that are not finite ({name}); train again")
+        if name.endswith("running_var") and (values < 0).any():
+            raise Fault(f"{path} has a variance below zero ({name}); train again")
+        if values.ndim > 1 and not values.any():
+            raise Fault(f"{path} has a layer of nothing but zeros ({name}); train again")
 
 
 @torch.inference_mode()

@@ -1,12 +1,23 @@
 """Every figure of the project. A function draws and returns a figure; `save` writes it."""
 
 import io
+import os
 
-import matplotlib
 import numpy as np
-from matplotlib import pyplot
 
-from files import write_bytes
+from faults import Fault
+from files import check_regular, write_bytes
+
+# A backend of the environment (a notebook's, or one that is not here) would be looked up by the
+# import already; only `show` needs one.
+BACKEND = os.environ.pop("MPLBACKEND", None)
+import matplotlib  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+
+if BACKEND is not None:
+    os.environ["MPLBACKEND"] = BACKEND
+
+MARK = "Denoising Adversarial Network"  # in the header of every figure
 
 # Colour-blind safe (Okabe and Ito), told apart in grey print too.
 COLOURS = {
@@ -27,22 +38,50 @@ def colour_of(name):
     return COLOURS.get(name, SPARE_COLOURS[sum(name.encode()) % len(SPARE_COLOURS)])
 
 
-def save(figure, path, keep_open=False):
-    """Write a figure as PNG, making its folder; closes it unless it is to be shown."""
+def save(figure, path, replace_any=False):
+    """Write a figure as PNG, making its folder.
+
+    A figure of this project is replaced. Raises Fault where another file has the name, unless
+    `replace_any` is given.
+    """
+    if not replace_any:
+        refuse_to_replace([path])
     image = io.BytesIO()
     # Without the version of matplotlib in it, the same figure is the same file.
-    figure.savefig(image, format="png", dpi=DPI, metadata={"Software": None})
-    if not keep_open:
-        pyplot.close(figure)
+    figure.savefig(image, format="png", dpi=DPI, metadata={"Software": MARK})
     write_bytes(path, image.getbuffer())
 
 
-def show():
-    """Open a window for each open figure, or say that there is no screen."""
+def refuse_to_replace(paths):
+    """Raise Fault if a file at one of the paths is no figure that `save` wrote."""
+    for path in filter(os.path.lexists, paths):
+        check_regular(path)
+        with open(path, "rb") as file:
+            if MARK.encode() not in file.read(256):
+                raise Fault(f"{path} was not drawn by this project, so it is not replaced; move it "
+                            "away, or choose another folder with paths.images=")
+
+
+def show(figure):
+    """Open a window with the figure, or say that there is no screen; raises Fault likewise."""
+    try:
+        from matplotlib import pyplot  # looks for a screen, which nothing else here needs
+
+        if BACKEND:
+            matplotlib.use(BACKEND)
+        pyplot.figure(figure)
+    except (ImportError, ValueError) as error:
+        raise Fault(f"no window can be opened ({error}); unset MPLBACKEND") from error
     if matplotlib.get_backend().lower() == "agg":
         print("no screen here, so no window; the figure is in the file")
     else:
         pyplot.show()
+
+
+def new_figure(rows=1, columns=1, **options):
+    """A figure without a window and its axes, one or an array, as pyplot.subplots makes them."""
+    figure = Figure(figsize=options.pop("figsize"), layout="constrained")
+    return figure, figure.subplots(rows, columns, **options)
 
 
 def created_data(examples, sample_rate):
@@ -51,8 +90,8 @@ def created_data(examples, sample_rate):
     examples: {split: {kind: array (length,)}}.
     """
     kinds = list(next(iter(examples.values())))
-    figure, axes = pyplot.subplots(
-        len(kinds), len(examples), figsize=(10, 6), sharex=True, sharey=True, layout="constrained"
+    figure, axes = new_figure(
+        len(kinds), len(examples), figsize=(10, 6), sharex=True, sharey=True
     )
     for column, (split, example) in zip(axes.T, examples.items(), strict=True):
         for axis, kind in zip(column, kinds, strict=True):
@@ -72,8 +111,8 @@ def denoised_against_lowpass(example, sample_rate):
 
     example: {"clean", "mixed", "denoised", "lowpass": array (length,)}.
     """
-    figure, (over_time, over_frequency) = pyplot.subplots(
-        2, len(example), figsize=(13, 5.5), sharex="row", sharey="row", layout="constrained"
+    figure, (over_time, over_frequency) = new_figure(
+        2, len(example), figsize=(13, 5.5), sharex="row", sharey="row"
     )
     for column, (kind, signal) in enumerate(example.items()):
         time = np.arange(len(signal)) / sample_rate
@@ -104,10 +143,10 @@ def performance(history, pretrain_epochs, best_epoch):
     panels = {
         "reconstruction loss": ["reconstruction_loss"],
         "output SNR": ["snr_db"],
-        "adversarial losses (cross-entropy)": ["adversarial_loss", "discriminator_loss"],
+        "adversarial losses": ["adversarial_loss", "discriminator_loss"],
         "discriminator's rates": ["accuracy_clean", "accuracy_denoised", "passed_as_clean"],
     }
-    figure, axes = pyplot.subplots(2, 2, figsize=(12, 7.5), sharex=True, layout="constrained")
+    figure, axes = new_figure(2, 2, figsize=(13, 7.5), sharex=True)
     epochs = [row["epoch"] for row in history]
     colours = ("#0072B2", "#D55E00", "#009E73")
     for axis, (title, names) in zip(axes.flat, panels.items(), strict=True):
@@ -115,20 +154,26 @@ def performance(history, pretrain_epochs, best_epoch):
             label = name.replace("_", " ").replace("snr db", "SNR")
             for split, style in (("train", ":"), ("validation", "-")):
                 values = [row.get(f"{split}_{name}", np.nan) for row in history]
-                if not np.isnan(values).all():
+                measured = np.isfinite(values).sum()
+                if measured:
+                    # A curve of one epoch is a point, which only a marker shows.
                     axis.plot(epochs, values, style, color=colour, linewidth=1.4,
-                              label=f"{split}: {label}")
+                              marker="o" if measured == 1 else None, label=f"{split}: {label}")
+        if axis is axes[1, 0]:
+            axis.axhline(np.log(2), color="black", linewidth=0.9, linestyle=":",
+                         label="chance (ln 2)")
         if pretrain_epochs < epochs[-1]:
             axis.axvline(pretrain_epochs + 0.5, color="black", linestyle="--", linewidth=0.9,
                          label="end of pretraining")
         axis.axvline(best_epoch, color="#CC79A7", linewidth=0.9, label=f"best epoch, {best_epoch}")
         axis.set_title(title)
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=8, ncols=2, framealpha=0.7)
+        # Beside the axes, where it covers no curve.
+        axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     axes[0, 0].set_ylabel("loss")
     axes[0, 1].set_ylabel("dB")
     axes[1, 0].set_ylabel("cross-entropy")
-    axes[1, 1].set(ylabel="share of signals", ylim=(-0.02, 1.42))
+    axes[1, 1].set(ylabel="share of signals", ylim=(-0.02, 1.02))
     for axis in axes[1]:
         axis.set_xlabel("epoch")
     figure.suptitle("Training: losses and rates, training against validation")
@@ -140,7 +185,7 @@ def improvement_distribution(improvements, signals):
 
     improvements: {method: array of one value in dB a signal}; signals: what they are, in words.
     """
-    figure, axis = pyplot.subplots(figsize=(9, 4.5), layout="constrained")
+    figure, axis = new_figure(figsize=(9, 4.5))
     everything = np.concatenate(list(improvements.values()))
     bins = np.linspace(np.floor(everything.min()), np.ceil(everything.max()), 60)
     for method, values in improvements.items():
@@ -159,7 +204,7 @@ def residual_spectra(spectra, data, signals):
 
     spectra: {method: array (length // 2 + 1,) in dB}; data: a DataConfig, for rate and band.
     """
-    figure, axis = pyplot.subplots(figsize=(10.5, 4.5), layout="constrained")
+    figure, axis = new_figure(figsize=(10.5, 4.5))
     for method, spectrum in spectra.items():
         frequency = np.linspace(0, data.sample_rate / 2, len(spectrum))
         axis.plot(frequency, spectrum, color=colour_of(method), linewidth=1.5, label=method)
@@ -178,7 +223,7 @@ def training_curves(checkpoints):
     checkpoints: {preset: checkpoint with `history` and `seconds`}. The time of an epoch is taken
     as its share of the whole.
     """
-    figure, axes = pyplot.subplots(1, 2, figsize=(12, 4.5), sharey=True, layout="constrained")
+    figure, axes = new_figure(1, 2, figsize=(12, 4.5), sharey=True)
     for preset, checkpoint in checkpoints.items():
         epochs = np.array([row["epoch"] for row in checkpoint["history"]])
         snr = [row["validation_snr_db"] for row in checkpoint["history"]]
@@ -199,7 +244,7 @@ def comparison(result, split):
     result: {"count", "bound_db", "methods": {method: {"total_snr_db", "snr_db": {"mean"}}}}.
     """
     methods, bound = result["methods"], result.get("bound_db")
-    figure, axis = pyplot.subplots(figsize=(9, 0.5 * len(methods) + 1.8), layout="constrained")
+    figure, axis = new_figure(figsize=(9, 0.5 * len(methods) + 1.8))
     ranked = sorted(methods, key=lambda method: methods[method]["total_snr_db"])
     totals = [methods[method]["total_snr_db"] for method in ranked]
     means = [methods[method]["snr_db"]["mean"] for method in ranked]
@@ -224,7 +269,7 @@ def sweep(values, results, label, signals):
 
     results: {method: list of the ratio of total energies in dB at each of `values`}.
     """
-    figure, axis = pyplot.subplots(figsize=(10.5, 5.5), layout="constrained")
+    figure, axis = new_figure(figsize=(10.5, 5.5))
     for method, snr in results.items():
         reference = method in ("input", "oracle", "Cramér–Rao bound")
         axis.plot(values, snr, {"oracle": ":", "Cramér–Rao bound": "--"}.get(method, "-"),
@@ -248,8 +293,8 @@ def before_and_after(recordings, sample_rate, name):
 
     recordings: {"before", "after": array (samples,)}; name: what it is called in the title.
     """
-    figure, axes = pyplot.subplots(
-        2, len(recordings), figsize=(12, 6), sharex=True, sharey="row", layout="constrained"
+    figure, axes = new_figure(
+        2, len(recordings), figsize=(12, 6), sharex=True, sharey="row"
     )
     spectra = {title: spectrogram_db(samples, sample_rate)
                for title, samples in recordings.items()}
@@ -267,7 +312,9 @@ def before_and_after(recordings, sample_rate, name):
     axes[0, 0].set_ylabel("amplitude")
     axes[1, 0].set_ylabel("frequency in Hz")
     figure.colorbar(image, ax=axes[1], label="level in dB", aspect=15)
-    figure.suptitle(f"{name}: before and after denoising")
+    title = f"{name}: before and after denoising"
+    # A name may hold dollar signs, which are no mathematics, and bytes that are no text.
+    figure.suptitle(title.encode(errors="replace").decode(), parse_math=False)
     return figure
 
 

@@ -16,7 +16,8 @@ from scipy import signal
 from tqdm import tqdm
 
 from faults import Fault
-from signals import draw_range
+from files import check_regular
+from signals import SPLITS, draw_range
 
 PIECE = 2**16  # samples that are read at a time
 AUDIO = (".wav", ".flac", ".ogg")
@@ -25,6 +26,8 @@ SILENCE = 1e-10  # root mean square; .npy recordings may be in any unit
 SILENCE_IN_RECORDING = 0.01  # of the recording's root mean square
 SPEED_STEPS = 50  # speeds are multiples of 1/50, which keeps the filters of resampling short
 TRIES = 20
+FARTHEST_RATES = 1000  # the ratio of two sample rates beyond which resampling has no end
+LOUDEST = 1e15  # the power of more than 1e19 overflows
 
 
 def find_recordings(folder):
@@ -60,6 +63,10 @@ def read_recording(path, sample_rate, npy_rate):
         raise Fault(f"{path} is empty")
     if not all(np.isfinite(x).all() for x in signals):
         raise Fault(f"{path} holds values that are not finite")
+    if max(np.abs(x).max() for x in signals if len(x)) > LOUDEST:
+        raise Fault(f"{path} holds values beyond {LOUDEST:g}; scale it down")
+    if are_far_apart(rate, sample_rate):
+        raise Fault(f"{path} has {rate:,} samples per second, too far from {sample_rate:,}")
     signals = [resample(x, rate, sample_rate) for x in signals]
     if all(is_silent(x) for x in signals):
         raise Fault(f"{path} is silent")
@@ -80,7 +87,7 @@ def read_pieces(file):
         try:
             piece = file.read(PIECE, dtype="float32", always_2d=True)
         except (soundfile.SoundFileError, OSError) as error:
-            raise Fault(f"{file.name} is damaged") from error
+            raise Fault(f"{os.fsdecode(file.name)} is damaged") from error
         if not len(piece):
             return
         yield piece
@@ -88,10 +95,16 @@ def read_pieces(file):
 
 def open_audio(path):
     """An audio file opened for reading; raises Fault if it is none."""
+    check_regular(path)
     try:
-        return soundfile.SoundFile(path)
+        return soundfile.SoundFile(as_file_name(path))
     except (soundfile.SoundFileError, OSError, TypeError) as error:
         raise Fault(f"{path} is unreadable ({getattr(error, 'error_string', error)})") from error
+
+
+def as_file_name(path):
+    """A path as soundfile takes it, whatever bytes its name is made of."""
+    return str(path) if os.name == "nt" else os.fsencode(path)
 
 
 def read_rows(path):
@@ -101,17 +114,21 @@ def read_rows(path):
 
 def map_array(path):
     """An .npy array of one signal, or one a row, as it lies on the disk, read when it is used."""
+    check_regular(path)
     try:
         # Mapped, so that a header that promises more than the file holds takes no memory.
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise Fault(f"{path} is missing") from None
     except Exception as error:  # damaged headers lead numpy to errors of any kind
         raise Fault(f"{path} is unreadable (no .npy array)") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or array.ndim > 2 \
             or array.ndim == 0:
         raise Fault(f"{path} is no array of numbers with one signal, or one a row")
     return array
+
+
+def are_far_apart(rate, other):
+    """Whether two sample rates differ so much that resampling between them would never end."""
+    return not 1 / FARTHEST_RATES <= rate / other <= FARTHEST_RATES
 
 
 def resample(signals, from_rate, to_rate):
@@ -221,7 +238,7 @@ def noise_passages(data, counts):
     """
     passages = {}
     for split, signals in read_splits(data.noise_source, counts, data).items():
-        rng = np.random.default_rng([data.seed, 6, len(split)])
+        rng = np.random.default_rng([data.seed, 6, SPLITS.index(split)])
         passages[split] = np.empty((counts[split], data.length), np.float32)
         for passage in tqdm(passages[split], desc=f"drawing noise for {split}", unit="signal",
                             leave=False):

@@ -75,16 +75,31 @@ def check_range(key, value, low, high, choices):
     bounds = value if isinstance(value, tuple) else (value,)
     low = -math.inf if low is None else low
     high = math.inf if high is None else high
-    if not all(math.isfinite(bound) and low <= bound <= high for bound in bounds):
+    if not all(is_number(bound) and low <= bound <= high for bound in bounds):
         end = f"from {low:,} to {high:,}" if high < math.inf else f"at least {low:,}, and finite"
         refuse(key, value, end)
     if bounds[0] > bounds[-1]:
         refuse(key, value, "a range low,high with low below high")
 
 
+def is_number(value):
+    """Whether a value is finite, as a floating-point number too."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
+
+
 def refuse(key, value, allowed):
     """Raise the ConfigurationFault that names the key, the value and what is allowed."""
-    raise ConfigurationFault(f"{key}={as_text(value)} is impossible; it must be {allowed}")
+    raise ConfigurationFault(
+        f"{key}={shorten(as_text(value))} is impossible; it must be {allowed}"
+    )
+
+
+def shorten(text):
+    """A text that is too long for a line, without its middle."""
+    return text if len(text) <= 60 else f"{text[:30]}…{text[-20:]}"
 
 
 def nearest(name, names):

@@ -4,6 +4,7 @@ Signals are arrays of shape (..., length); functions of clean, noise and mixed w
 arrays and on torch tensors alike where their docstring says so.
 """
 
+import math
 from functools import cache
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from scipy import stats
 
 SPLITS = ("train", "validation", "test")
+CONTINUATION = 64  # samples
 
 
 def draw(data, split, count, clean=None, noise=None):
@@ -20,8 +22,7 @@ def draw(data, split, count, clean=None, noise=None):
     they are not given. Each split draws from a random stream of its own, which depends on
     `data.seed` and the split alone, so that no split shares a draw with another.
     """
-    streams = np.random.SeedSequence([data.seed, SPLITS.index(split)]).spawn(3)
-    for_clean, for_noise, for_snr = map(np.random.default_rng, streams)
+    for_clean, for_noise, for_snr = streams(data, split)
     if clean is None:
         clean = draw_clean(data, count, for_clean)
     if noise is None:
@@ -30,11 +31,23 @@ def draw(data, split, count, clean=None, noise=None):
     return tuple(x.astype(np.float32, copy=False) for x in (clean, noise, mixed))
 
 
-def draw_clean(data, count, rng):
-    """`count` sums of sines, divided by their number; float64 of shape (count, length).
+def streams(data, split):
+    """The random streams of a split: for the clean signals, the noise and the SNR."""
+    sequence = np.random.SeedSequence([data.seed, SPLITS.index(split)])
+    return [np.random.default_rng(child) for child in sequence.spawn(3)]
 
-    Frequencies are uniform in [low_freq, high_freq] Hz, amplitudes uniform in
-    1 ± amplitude_spread, phases zero or uniform on the circle.
+
+def draw_clean(data, count, rng):
+    """`count` sums of sines, divided by their number; float64 of shape (count, length)."""
+    return sum_of_sines(*draw_components(data, count, rng), data)
+
+
+def draw_components(data, count, rng):
+    """Frequencies in Hz, amplitudes and phases of `count` signals, each (count, most sines).
+
+    Frequencies are uniform in [low_freq, high_freq], amplitudes uniform in 1 ± amplitude_spread
+    over the number of sines, phases zero or uniform on the circle. A signal with fewer sines than
+    another has amplitudes of zero.
     """
     components = np.broadcast_to(data.num_components, 2)
     present = rng.integers(components[0], components[1] + 1, (count, 1))
@@ -43,7 +56,20 @@ def draw_clean(data, count, rng):
     amplitude = 1 + data.amplitude_spread * rng.uniform(-1, 1, shape)
     phase = rng.uniform(0, 2 * np.pi, shape) * data.random_phase
     amplitude = np.where(np.arange(components[1]) < present, amplitude / present, 0)
-    return sum_of_sines(frequency, amplitude, phase, data)
+    return frequency, amplitude, phase
+
+
+def count_unknowns(data, split, count):
+    """Free parameters of each clean signal that `draw` gives for these arguments, (count,).
+
+    A frequency a sine, and its amplitude and phase where those vary.
+    """
+    _, amplitude, _ = draw_components(data, count, streams(data, split)[0])
+    return unknowns_per_sine(data) * (amplitude > 0).sum(1)
+
+
+def unknowns_per_sine(data):
+    return 1 + (data.amplitude_spread > 0) + data.random_phase
 
 
 def sum_of_sines(frequency, amplitude, phase, data):
@@ -94,16 +120,27 @@ def _inverse_sines(length):
 def play_slower(signals, factors):
     """The beginnings of signals (count, 1, length) x as x(factor · t), tensors; factors (count,).
 
-    A factor of at most 1. For signals that are too long for `slowing_matrix`: the spectrum filled
-    up with zeros, which takes the signal as periodic, so the last samples are not exact.
+    A factor of at most 1, rounded such that whole numbers of samples become whole numbers. For
+    signals that are too long for `slowing_matrix`: the spectrum filled up with zeros. That takes
+    a signal as periodic, so it is continued first, turned round its first and its last sample and
+    faded out. The error is below 0.1 % of the level for frequencies up to a quarter of the Nyquist
+    frequency; above, it reaches 1.4 % in the first 200 samples.
     """
     length = signals.shape[-1]
+    margin = min(CONTINUATION, length - 1)
+    fade = 0.5 - 0.5 * torch.cos(math.pi * torch.arange(margin, device=signals.device) / margin)
     slowed = signals.clone()
     for index, factor in enumerate(factors):
         if factor < 1:
-            longer = round(length / factor)
-            spectrum = torch.fft.rfft(signals[index])
-            slowed[index] = torch.fft.irfft(spectrum, longer)[..., :length] * (longer / length)
+            x = signals[index]
+            before = fade * (2 * x[..., :1] - x[..., 1 : margin + 1].flip(-1))
+            after = fade.flip(-1) * (2 * x[..., -1:] - x[..., -margin - 1 : -1].flip(-1))
+            spectrum = torch.fft.rfft(torch.cat([before, x, after], -1))
+            size = length + 2 * margin
+            bins = torch.arange(spectrum.shape[-1], device=x.device)
+            spectrum = spectrum * torch.exp(2j * math.pi * margin / size * bins)
+            longer = round(size / factor)
+            slowed[index] = torch.fft.irfft(spectrum, longer)[..., :length] * (longer / size)
     return slowed
 
 
@@ -156,12 +193,17 @@ def residual_spectrum_db(clean, estimate):
 
 
 def summary(values, worst=min):
-    """Mean, half-width of its 95 % confidence interval (Student's t), median and worst value."""
+    """Mean, half-width of its 95 % confidence interval (Student's t), median and worst value.
+
+    The half-width is None for a single value, which has no spread.
+    """
     values = np.asarray(values, np.float64)
-    half_width = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    half_width = None
+    if len(values) > 1:
+        half_width = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
     return {
         "mean": float(values.mean()),
-        "confidence_95": float(half_width),
+        "confidence_95": half_width,
         "median": float(np.median(values)),
         "worst": float(worst(values)),
     }

@@ -24,7 +24,14 @@ from command_line import parse_arguments
 from dataset import loaders
 from faults import ConfigurationFault, Fault, run, stopped_by, uninterrupted
 from files import locked, remove_leftovers, write_bytes
-from game import check_finite, new_game, probed_precision, train_epoch, validate
+from game import (
+    check_finite,
+    learning_rate_factor,
+    new_game,
+    probed_precision,
+    train_epoch,
+    validate,
+)
 from models import count_parameters, denoise, load_generator
 from settings import settings
 
@@ -42,26 +49,28 @@ def main():
     make_deterministic()
     device = choose_device(config.training.device)
     folder = config.checkpoint_folder
-    if options.resume:
-        checkpoint = resumable_checkpoint(config, device)
-    elif not options.restart:
+    if options.resume and not (folder / "last.pt").exists():
+        raise Fault(f"{folder / 'last.pt'} is missing; there is no training to resume")
+    if not options.resume and not options.restart:
         refuse_to_replace(folder)
+    plots.refuse_to_replace(figure_paths(config))
     train_loader, validation_loader = loaders(config, device)
     game = new_game(config, device)
-    if options.resume:
-        restore(game, checkpoint, folder / "last.pt")
-    else:
-        game.precision = probed_precision(game, train_loader.dataset, config.training)
     with locked(folder):
-        remove_leftovers(folder)
-        if options.restart:
-            move_aside(folder)
-        elif not options.resume:
-            refuse_to_replace(folder)  # what another process may have written meanwhile
+        # What another process may have written meanwhile is looked at under the lock alone.
+        for name in OUTPUTS:
+            remove_leftovers(folder / name)
+        if options.resume:
+            resume(game, config, train_loader.dataset.fingerprint)
+        else:
+            game.data = train_loader.dataset.fingerprint
+            game.precision = probed_precision(game, train_loader.dataset, config.training)
+            move_aside(folder) if options.restart else refuse_to_replace(folder)
         print(f"preset {config.preset} on {device}: generator "
               f"{count_parameters(game.generator):,} parameters, discriminator "
-              f"{count_parameters(game.discriminator):,}\n"
-              f"precision {game.precision[0]}: {game.precision[1]}")
+              f"{count_parameters(game.discriminator):,}")
+        print("precision:", ", ".join(f"{network} {precision} ({reason})"
+                                      for network, (precision, reason) in game.precision.items()))
         try:
             train(game, train_loader, validation_loader, config)
         except KeyboardInterrupt as stop:
@@ -77,7 +86,8 @@ def main():
 
 def add_options(parser):
     parser.add_argument("--resume", action="store_true",
-                        help="go on from last.pt instead of beginning")
+                        help="go on from last.pt instead of beginning; training.max_epochs may be "
+                             "another, but the learning rates then follow another schedule")
     parser.add_argument("--restart", action="store_true",
                         help="begin anew where there is a training, which is moved aside")
 
@@ -101,15 +111,6 @@ def move_aside(folder):
     for path in present:
         path.rename(aside / path.name)
     print(f"moved the earlier training to {aside}")
-
-
-def restore(game, checkpoint, path):
-    """Bring the game to where the checkpoint was taken; raises Fault if it does not fit."""
-    try:
-        game.restore(checkpoint)
-    except Exception as error:  # what is wrong in it leads torch to errors of any kind
-        raise Fault(f"{path} does not fit the networks of its settings; train anew with "
-                    "--restart") from error
 
 
 def train(game, train_loader, validation_loader, config):
@@ -188,10 +189,13 @@ def write_history(history, folder):
     write_bytes(folder / "history.csv", text.getvalue().encode())
 
 
-def resumable_checkpoint(config, device):
-    """last.pt, if it was trained with this configuration; raises Fault otherwise."""
+def resume(game, config, fingerprint):
+    """Bring a new game to where last.pt was taken.
+
+    Raises Fault if that training had other settings or other data, or if the file is damaged.
+    """
     path = config.checkpoint_folder / "last.pt"
-    checkpoint = read_checkpoint(path, device)
+    checkpoint = read_checkpoint(path, next(game.generator.parameters()).device)
     stored = {key: value for key, value, _ in settings(checkpoint["config"])}
     for key, value, _ in settings(config):
         if stored.get(key) != value and not key.startswith(FREE_ON_RESUME):
@@ -199,7 +203,17 @@ def resumable_checkpoint(config, device):
                 f"{path} was trained with {key}={stored.get(key)}, this run has {value}; resume "
                 "with the same settings, or train anew with --restart"
             )
-    return checkpoint
+    if checkpoint["data"] != fingerprint:
+        raise Fault(f"{path} was trained on other signals than those in {config.data_folder}; "
+                    "create the same again, or train anew with --restart")
+    game.restore(checkpoint, path)
+    before, after = checkpoint["config"].training, config.training
+    if before.max_epochs != after.max_epochs:
+        factors = [learning_rate_factor(training, game.epoch) for training in (before, after)]
+        print(f"training.max_epochs was {before.max_epochs} and is {after.max_epochs}: the "
+              "learning rates follow the new schedule from here on, so this is not the "
+              f"training that {after.max_epochs} epochs from the start would be (now "
+              f"{factors[1]:.2g} of their peak, before {factors[0]:.2g})")
 
 
 def choose_device(name):
@@ -210,8 +224,8 @@ def choose_device(name):
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        torch.zeros(1, device=device).item()  # some names are known and hold no numbers
+    except Exception as error:  # torch has errors of every kind for a device that is not there
         raise ConfigurationFault(
             f"training.device={name} is not available here; use auto, cpu, cuda or mps"
         ) from error
@@ -224,11 +238,19 @@ def make_deterministic():
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
+def figure_paths(config):
+    """The figures that a training draws."""
+    names = ("performance_plot", *(f"denoised_against_lowpass_{number:02d}"
+                                   for number in range(1, NUM_PLOTTED + 1)))
+    return [config.image_folder / f"{name}.png" for name in names]
+
+
 def draw_figures(config, validation, history):
     """The learning curves, and the best generator on validation signals against the lowpass."""
-    folder, training = config.image_folder, config.training
+    curves, *examples = figure_paths(config)
+    training = config.training
     figure = plots.performance(history, training.pretrain_epochs, best_epoch(history)["epoch"])
-    plots.save(figure, folder / "performance_plot.png")
+    plots.save(figure, curves)
     generator, _ = load_generator(config.checkpoint_folder / "best.pt")
     clean, mixed = (x[:NUM_PLOTTED, 0].cpu().numpy() for x in (validation.clean, validation.mixed))
     shown = {
@@ -237,12 +259,9 @@ def draw_figures(config, validation, history):
         "denoised": denoise(generator, mixed),
         "lowpass": lowpass(mixed, config.data.sample_rate, config.evaluation),
     }
-    for number in range(len(clean)):
+    for number, path in zip(range(len(clean)), examples, strict=False):
         example = {name: signals[number] for name, signals in shown.items()}
-        plots.save(
-            plots.denoised_against_lowpass(example, config.data.sample_rate),
-            folder / f"denoised_against_lowpass_{number + 1:02d}.png",
-        )
+        plots.save(plots.denoised_against_lowpass(example, config.data.sample_rate), path)
 
 
 if __name__ == "__main__":

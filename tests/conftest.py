@@ -14,6 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 matplotlib.use("Agg")
 
+import train_gan
 from config import resolve
 from faults import run
 
@@ -26,6 +27,12 @@ REDUCED = [
     "evaluation.num_test=20", "evaluation.num_sweep=3", "generator.depth=2",
     "generator.encoder_filters=4", "generator.decoder_filters=4", "generator.kernel_size=16",
 ]
+
+
+@pytest.fixture(autouse=True)
+def few_figures(monkeypatch):
+    """Trainings within the tests' own process draw one example, which saves seconds each time."""
+    monkeypatch.setattr(train_gan, "NUM_PLOTTED", 1)
 
 
 @pytest.fixture

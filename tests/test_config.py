@@ -4,10 +4,12 @@ import subprocess
 import sys
 from dataclasses import FrozenInstanceError, asdict
 
+import numpy as np
 import pytest
 from conftest import one_error
+from scipy import signal
 
-from config import PRESETS, REPOSITORY, from_dict, resolve
+from config import PRESETS, REPOSITORY, from_dict, lowpass_order, resolve
 from faults import ConfigurationFault
 from models import build_discriminator, build_generator, count_parameters
 from settings import as_text, settings
@@ -78,6 +80,9 @@ FAULTS = {
     "training.generator_lr=fast": ["training.generator_lr=fast", "a number"],
     "evaluation.lowpass_stopband=200": ["evaluation.lowpass_stopband=200", "128 Hz"],
     "evaluation.lowpass_passband=110": ["evaluation.lowpass_passband=110", "100"],
+    "evaluation.lowpass_stopband=64.0005": ["64.0005", "an order of", "200 is the most"],
+    "training.batch_size=" + "9" * 300: ["training.batch_size=999", "from 1 to 1,000,000"],
+    "data.low_freq=" + "9" * 300 + ".5": ["data.low_freq=1e+300", "below"],
 }
 
 
@@ -116,8 +121,9 @@ def test_wrong_presets_options_and_devices(overrides, script, tmp_path):
     code, _, err = script("train_gan", "--resum")
     assert code == 2 and "--resum" in one_error(err)
     assert script("create_data", *overrides)[0] == 0
-    code, _, err = script("train_gan", *overrides, "training.device=abacus")
-    assert code == 2 and "training.device=abacus" in one_error(err)
+    for device in ("abacus", "meta", "mkldnn", "hpu", "cuda:99", ""):
+        code, _, err = script("train_gan", *overrides, f"training.device={device}")
+        assert code == 2 and f"training.device={device}" in one_error(err)
     assert not (tmp_path / "checkpoints").exists()
 
 
@@ -143,3 +149,18 @@ def test_readme_lists_every_setting_as_it_is():
     for key, value, item in [*settings(resolve()), *others]:
         row = f"| `{key}` | {as_text(value)} | {item.metadata['meaning']} |"
         assert row in readme, f"README's table lacks: {row}"
+
+
+def test_the_order_of_the_lowpass_is_that_of_scipy():
+    for passband, stopband in ((64, 100), (60, 63), (5, 120)):
+        evaluation = resolve("dan", [f"evaluation.lowpass_passband={passband}",
+                                     f"evaluation.lowpass_stopband={stopband}"]).evaluation
+        order, _ = signal.buttord(passband, stopband, 0.05, 60, fs=256)
+        assert np.ceil(lowpass_order(evaluation, 256)) == order
+
+
+def test_batch_normalisation_is_given_two_values():
+    short = ["data.duration=0.03125", "training.batch_size=1"]
+    assert resolve("dan", [*short, "generator.depth=2"])
+    with pytest.raises(ConfigurationFault, match=r"generator.depth=4.*at least two values"):
+        resolve("dan", short)

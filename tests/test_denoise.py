@@ -1,5 +1,7 @@
 """denoise.py: whole recordings of any length, rate and format; the command line and Python."""
 
+import os
+
 import numpy as np
 import pytest
 import soundfile
@@ -9,9 +11,15 @@ from conftest import one_error
 import denoise
 from checkpoints import write_checkpoint
 from config import resolve
-from denoise import Denoiser, resampled, windows
+from create_data import create_data
+from dataset import loaders
+from denoise import Denoiser, blocks, resampled, windows
 from game import new_game
+from models import denoise as denoise_batches
+from models import load_generator
 from recordings import resample
+from signals import draw, total_snr_db
+from train_gan import train
 
 RATE = 8000
 SMALL = ["generator.channels=4", "generator.blocks=2", "generator.level_frames=5",
@@ -45,10 +53,10 @@ def call(script, checkpoint):
 def test_windows_cover_every_sample_once_with_zeros_beyond_the_ends():
     samples = np.arange(1, 24, dtype=np.float32)[None]
     found = list(windows(iter([samples[:, :3], samples[:, 3:20], samples[:, 20:]]), 5, 2))
-    assert len(found) == 5 and all(window.shape == (1, 9) for window, *_ in found)
+    assert len(found) == 5 and all(window.shape == (1, 9) for window, _ in found)
     np.testing.assert_array_equal(found[0][0][0], [0, 0, 1, 2, 3, 4, 5, 6, 7])
-    assert [rest for _, *rest in found] == [[5, 2, 0], [5, 0, 0], [5, 0, 0], [5, 0, 0], [3, 0, 4]]
-    covered = np.concatenate([window[0, 2 : 2 + count] for window, count, _, _ in found])
+    assert [count for _, count in found] == [5, 5, 5, 5, 3]
+    covered = np.concatenate([window[0, 2 : 2 + count] for window, count in found])
     np.testing.assert_array_equal(covered, samples[0])
     assert list(windows(iter([]), 5, 2)) == []
 
@@ -290,3 +298,103 @@ def test_wrong_calls_say_what_to_do(script, tmp_path):
         assert code == status and message in one_error(err)
     assert script("denoise", "--help")[0] == 0
     assert not (tmp_path / "out.wav").exists()
+
+
+@pytest.fixture(scope="module")
+def spectral(tmp_path_factory):
+    """A checkpoint of `spectral` after four epochs: 8 s of training on one core."""
+    folder = tmp_path_factory.mktemp("spectral")
+    config = resolve("spectral", [
+        "training.max_epochs=4", "training.pretrain_epochs=4", "training.device=cpu",
+        *(f"paths.{name}={folder / name}" for name in ("data", "images", "checkpoints")),
+    ])
+    create_data(config)
+    game = new_game(config, torch.device("cpu"))
+    train(game, *loaders(config), config)
+    return config.checkpoint_folder / "best.pt", config
+
+
+def test_signals_of_the_trained_length_go_through_in_one_piece(spectral, script, tmp_path):
+    path, config = spectral
+    clean, _, mixed = draw(config.data, "test", 300)
+    network = load_generator(path)[0]
+    by_network = denoise_batches(network, mixed)
+    assert total_snr_db(clean, by_network) > 12
+    denoised = Denoiser.load(path)(mixed, 256)
+    np.testing.assert_allclose(denoised, by_network, atol=1e-5)
+    np.save(tmp_path / "in.npy", mixed)
+    code, _, err = script("denoise", str(tmp_path / "in.npy"), "-o", str(tmp_path / "out.npy"),
+                          "--checkpoint", str(path))
+    assert code == 0, err
+    assert total_snr_db(clean, np.load(tmp_path / "out.npy")) > 12
+
+
+def test_longer_signals_of_whole_signal_networks_are_cut_into_blocks_of_that_length(spectral):
+    """Every block that begins where a signal does is denoised as well as that signal."""
+    path, config = spectral
+    clean, _, mixed = (x[:40] for x in draw(config.data, "test", 300))
+    longer = np.hstack([mixed, mixed[:, :100]])
+    denoised = Denoiser.load(path)(longer)[:, :128]  # the half that only the first block covers
+    assert total_snr_db(clean[:, :128], denoised) > 12
+
+
+def test_blocks_overlap_as_told_and_the_last_ends_with_the_recording():
+    samples = np.arange(47, dtype=np.float32)[None]
+    for cuts in ([47], [1, 30], [10, 20, 30, 40], list(range(1, 47))):
+        found = list(blocks(iter(np.split(samples, cuts, 1)), length=20, step=12, grid=4))
+        begins = np.cumsum([advance for _, advance in found])
+        assert begins.tolist() == [0, 12, 24]
+        assert [block.shape[1] for block, _ in found] == [20, 20, 23]
+        for begin, (block, _) in zip(begins, found, strict=True):
+            np.testing.assert_array_equal(block[0], samples[0, begin : begin + block.shape[1]])
+    assert [block.shape[1] for block, _ in blocks(iter([samples]), 60, 30)] == [47]
+    assert list(blocks(iter([]), 5, 2)) == []
+
+
+@pytest.mark.parametrize("rate", [8000.0, np.float64(8000), np.int64(8000)])
+def test_a_whole_sample_rate_may_be_of_any_type(rate, denoiser):
+    mixed = noise(0.3)
+    np.testing.assert_array_equal(denoiser(mixed, rate), denoiser(mixed, 8000))
+
+
+@pytest.mark.parametrize("rate", [0, -8000, 44_100.5, 1, 10**9, float("nan")])
+def test_an_impossible_sample_rate_is_refused(rate, denoiser):
+    with pytest.raises(ValueError, match="sample_rate"):
+        denoiser(noise(0.3), rate)
+
+
+def test_a_recording_of_a_sample_a_second_is_refused(call, tmp_path):
+    soundfile.write(tmp_path / "slow.wav", noise(1), 1)
+    code, _, err = call(str(tmp_path / "slow.wav"), "-o", str(tmp_path / "out.wav"))
+    assert code == 1 and "slow.wav has 1 samples per second" in one_error(err)
+
+
+def test_file_names_may_look_like_anything(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("data.x=1.wav", "$a$b.wav", "$x_{.wav", os.fsdecode(b"\xff\xfe.wav"), "ü → ±.wav"):
+        soundfile.write("in.wav", noise(0.2), RATE)
+        os.rename("in.wav", name)
+        code, _, err = call(name, "-o", "out.wav", "--figure", "out.png", "--overwrite")
+        assert code == 0, err
+
+
+def test_a_pipe_is_not_waited_for(call, script, tmp_path):
+    soundfile.write(tmp_path / "in.wav", noise(0.2), RATE)
+    for name in ("pipe.wav", "pipe.npy", "pipe.pt"):
+        os.mkfifo(tmp_path / name)
+    for source in ("pipe.wav", "pipe.npy"):
+        target = tmp_path / f"out{source[-4:]}"
+        code, _, err = call(str(tmp_path / source), "-o", str(target))
+        assert code == 1 and "no regular file" in one_error(err)
+    code, _, err = script("denoise", str(tmp_path / "in.wav"), "-o", str(tmp_path / "out.wav"),
+                          "--checkpoint", str(tmp_path / "pipe.pt"))
+    assert code == 1 and "no regular file" in one_error(err)
+
+
+def test_links_in_a_circle_are_named(call, tmp_path):
+    soundfile.write(tmp_path / "in.wav", noise(0.2), RATE)
+    (tmp_path / "circle.wav").symlink_to(tmp_path / "circle.wav")
+    for source, target in (("circle.wav", "out.wav"), ("in.wav", "circle.wav"),
+                           ("in.wav", "circle.wav/out.wav")):
+        code, _, err = call(str(tmp_path / source), "-o", str(tmp_path / target))
+        assert code == 1 and "circle.wav" in one_error(err)

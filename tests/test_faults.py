@@ -1,9 +1,11 @@
 """Nothing is lost: killed and stopped trainings, full disks, two runs at once, spoilt losses."""
 
+import json
 import os
 import random
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,12 +22,12 @@ import train_gan
 from checkpoints import read_checkpoint
 from config import PRESETS, REPOSITORY, resolve
 from create_data import create_data
-from dataset import loaders
+from dataset import checksum, loaders, manifest_path
 from faults import Fault, uninterrupted
-from files import locked, remove_leftovers, write_bytes
+from files import locked, write_bytes
 from train_gan import train
 
-KILLS = 10
+KILLS = 6
 SMALL = {
     "waveform": ["generator.depth=2", "generator.encoder_filters=4", "generator.decoder_filters=4",
                  "generator.kernel_size=16"],
@@ -89,7 +91,8 @@ def test_every_preset_resumes_exactly_in_both_phases(preset, last, tmp_path):
     finally:
         train_gan.validate = game_validate
     again = game.new_game(cut, device)
-    again.restore(read_checkpoint(cut.checkpoint_folder / "last.pt"))
+    path = cut.checkpoint_folder / "last.pt"
+    again.restore(read_checkpoint(path), path)
     assert again.epoch == last
     train(again, *loaders(cut), cut)
     assert_equal(results(whole.checkpoint_folder), results(cut.checkpoint_folder))
@@ -98,7 +101,7 @@ def test_every_preset_resumes_exactly_in_both_phases(preset, last, tmp_path):
 def test_a_training_killed_at_any_moment_goes_on_as_if_nothing_had_happened(script, tmp_path):
     # So many weights that a good part of the time goes into writing them.
     settings = reduced("dan", tmp_path, "generator.encoder_filters=48",
-                       "generator.decoder_filters=48", "training.max_epochs=60")
+                       "generator.decoder_filters=48", "training.max_epochs=30")
     assert script("create_data", *settings)[0] == 0
     # In a process of its own as well: the number of threads may change the last bit.
     whole = started("train_gan", *settings)
@@ -236,14 +239,74 @@ def test_a_loss_that_is_not_finite_stops_the_run(overrides, script, tmp_path, mo
 def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
                           capture_output=True, text=True, check=True).stdout.strip()
-    left = tmp_path / f".last.pt.{dead}.partial"
-    kept = [tmp_path / name for name in (f".last.pt.{os.getppid()}.partial", ".mine.partial",
-                                         "notes.partial", ".last.pt")]
+    host = socket.gethostname()
+    left = tmp_path / f".last.pt.{host}-{dead}.partial"
+    kept = [tmp_path / name for name in (
+        f".last.pt.{host}-{os.getppid()}.partial", f".last.pt.elsewhere-{dead}.partial",
+        f".best.pt.{host}-{dead}.partial", ".my.999999.partial", ".mine.partial", "notes.partial",
+        f".last.pt.{host}-².partial",
+    )]
     for path in (left, *kept):
         path.write_text("mine")
-    remove_leftovers.cache_clear()
-    remove_leftovers(tmp_path)
+    write_bytes(tmp_path / "last.pt", b"new")
     assert not left.exists() and all(path.exists() for path in kept)
+
+
+def test_a_rename_is_flushed_with_its_folder(tmp_path, monkeypatch):
+    flushed = []
+    fsync = os.fsync
+    monkeypatch.setattr(files.os, "fsync",
+                        lambda file: flushed.append(os.readlink(f"/proc/self/fd/{file}")) or
+                        fsync(file))
+    write_bytes(tmp_path / "file", b"content")
+    assert flushed[-1] == str(tmp_path) and flushed[0].endswith(".partial")
+
+
+def test_other_data_of_the_same_settings_are_noticed(overrides, script, config, tmp_path):
+    script("create_data", *overrides)
+    assert script("train_gan", *overrides, "training.max_epochs=2")[0] == 0
+    path = config.data_folder / "train/clean/clean_0001.npy"
+    np.save(path, -np.load(path))
+    manifest = json.loads(manifest_path(config.data_folder).read_text())
+    clean = [np.load(path.with_name(f"clean_{number:04d}.npy")) for number in range(1, 41)]
+    manifest["checksums"]["train"]["clean"] = checksum(np.stack(clean))
+    manifest_path(config.data_folder).write_text(json.dumps(manifest))
+    code, _, err = script("train_gan", *overrides, "training.max_epochs=3", "--resume")
+    assert code == 1 and "was trained on other signals" in one_error(err)
+
+
+def test_a_changed_number_of_epochs_is_said(overrides, script):
+    script("create_data", *overrides)
+    assert script("train_gan", *overrides, "training.max_epochs=2")[0] == 0
+    code, out, _ = script("train_gan", *overrides, "training.max_epochs=3", "--resume")
+    assert code == 0 and "was 2 and is 3: the learning rates follow the new schedule" in out
+
+
+def test_last_pt_is_read_under_the_lock(overrides, script, config):
+    script("create_data", *overrides)
+    assert script("train_gan", *overrides)[0] == 0
+    (config.checkpoint_folder / "last.pt").write_bytes(b"another process writes this now")
+    with locked(config.checkpoint_folder):
+        code, _, err = script("train_gan", *overrides, "--resume")
+    assert code == 1 and "is in use by process" in one_error(err)
+
+
+def test_a_lock_that_is_a_pipe_is_named(tmp_path):
+    os.mkfifo(tmp_path / ".lock")
+    with pytest.raises(Fault, match="no regular file"), locked(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("name", ["created_data.png", "performance_plot.png",
+                                  "snr_improvement.png"])
+def test_a_figure_of_a_persons_own_is_not_replaced(name, overrides, script, config):
+    place = config.image_folder / name
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"mine")
+    codes = [script(step, *overrides)[0] for step in ("create_data", "train_gan")]
+    if name == "snr_improvement.png":
+        codes.append(script("evaluate", *overrides)[0])
+    assert 1 in codes and place.read_bytes() == b"mine"
 
 
 def test_a_write_that_fails_leaves_the_earlier_file(tmp_path, monkeypatch):

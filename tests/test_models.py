@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 import checkpoints
-from config import resolve
+from config import PRESETS, resolve
 from faults import Fault
+from game import new_game
 from losses import adversarial_loss, discriminator_loss, l1_loss, snr_spectrum_loss
 from models import build_discriminator, build_generator, denoise, load_generator
 
@@ -40,18 +41,20 @@ def test_layers_are_those_of_the_table():
     assert build_discriminator(resolve()).features[2].negative_slope == 0.01
 
 
-def test_initial_weights_have_the_stated_variance():
+@pytest.mark.parametrize("preset", PRESETS)
+def test_initial_weights_have_the_stated_variance(preset):
     torch.manual_seed(0)
-    for network in (build_generator(resolve()), build_discriminator(resolve())):
+    config = resolve(preset)
+    for network in (build_generator(config), build_discriminator(config)):
         for layer in network.modules():
             if isinstance(layer, nn.Linear):
                 expected = 0.01
-            elif isinstance(layer, nn.Conv1d | nn.ConvTranspose1d):
-                expected = (layer.in_channels * layer.kernel_size[0]) ** -0.5
+            elif hasattr(layer, "kernel_size"):  # every kind of convolution
+                expected = (layer.in_channels * np.prod(layer.kernel_size)) ** -0.5
             else:
                 continue
-            # Four standard errors of a deviation estimated from so many weights.
-            error = 4 / (2 * layer.weight.numel()) ** 0.5
+            # Five standard errors of a deviation estimated from so many weights.
+            error = 5 / (2 * layer.weight.numel()) ** 0.5
             assert layer.weight.std().item() == pytest.approx(expected, rel=error)
             assert (layer.bias == 0).all()
 
@@ -81,8 +84,8 @@ def test_a_checkpoint_that_is_none_is_refused(content, tmp_path):
         load_generator(path)
 
 
-def test_a_checkpoint_of_another_version_is_refused(tmp_path):
-    contents = {key: kind() for key, kind in checkpoints.KINDS.items()}
+def test_a_checkpoint_of_another_version_is_refused(config, tmp_path):
+    contents = new_game(config, torch.device("cpu")).checkpoint(config)
     for change, message in ({"format": 0}, "format 0"), ({"config": {"preset": "dan"}}, "lacks"):
         torch.save(contents | {"format": checkpoints.FORMAT} | change, tmp_path / "best.pt")
         with pytest.raises(Fault, match=message) as fault:
@@ -94,6 +97,34 @@ def test_a_checkpoint_never_runs_code(tmp_path):
     torch.save({"format": nn.Linear(1, 1)}, tmp_path / "best.pt")
     with pytest.raises(Fault, match=r"best\.pt"):
         load_generator(tmp_path / "best.pt")
+
+
+def spoil(weights, kind):
+    name = {"variance": "layers.1.running_var"}.get(kind, "layers.0.weight")
+    values = weights[name].clone()
+    changed = {
+        "nan": values * float("nan"), "infinite": values / 0, "zero": values * 0,
+        "complex": values.to(torch.complex64), "integer": values.to(torch.int64),
+        "double": values.double(), "variance": values - 2,
+    }[kind]
+    return weights | {name: changed}
+
+
+@pytest.mark.parametrize(("kind", "message"), [
+    ("nan", "not finite"), ("infinite", "not finite"), ("zero", "nothing but zeros"),
+    ("complex", "do not fit"), ("integer", "do not fit"), ("double", "do not fit"),
+    ("variance", "below zero"),
+])
+def test_weights_that_no_training_leaves_are_refused(kind, message, config, tmp_path):
+    checkpoint = new_game(config, torch.device("cpu")).checkpoint(config)
+    path = tmp_path / "best.pt"
+    checkpoints.write_checkpoint(path, checkpoint)
+    load_generator(path)
+    checkpoints.write_checkpoint(
+        path, checkpoint | {"generator": spoil(checkpoint["generator"], kind)}
+    )
+    with pytest.raises(Fault, match=rf"best\.pt.*{message}"):
+        load_generator(path)
 
 
 @pytest.mark.parametrize("length", [1, 9, 256, 1000])

@@ -1,87 +1,124 @@
-"""bfloat16 is taken only where it is right and faster."""
+"""bfloat16 is taken, network by network, only where it is fast and right."""
 
 import pytest
 import torch
 
 import precision
 from config import resolve
-from convolutions import LongConv1d
+from game import NETWORKS, new_game, probed_precision
 from models import build_discriminator, build_generator
-from precision import choose_precision
-from signals import draw
+from precision import autocast, choose_precision, is_fast, probe, relative_error
+
+CPU = torch.device("cpu")
+WHOLE = torch.ones(3), torch.ones(4), 3.0  # outputs, gradients, seconds of a step
 
 
-@pytest.fixture
-def networks():
-    torch.manual_seed(0)
-    config = resolve("dan-small")
-    return build_generator(config), build_discriminator(config)
+def simulate(monkeypatch, outputs=1.0, gradients=1.0, fast=True):
+    """A machine whose bfloat16 multiplies outputs and gradients, and takes a third of the time."""
+
+    def probed(network, inputs, targets, name):
+        if name == "float32":
+            return WHOLE
+        return WHOLE[0] * outputs, WHOLE[1] * gradients, 1.0
+
+    monkeypatch.setattr(precision, "probe", probed)
+    monkeypatch.setattr(precision, "is_fast", lambda network, device: fast)
 
 
-@pytest.fixture
-def batch():
-    clean, _, mixed = draw(resolve().data, "train", 100)
-    return torch.from_numpy(clean).unsqueeze(1), torch.from_numpy(mixed).unsqueeze(1)
+def chosen(wanted="auto"):
+    return choose_precision(wanted, torch.nn.Identity(), torch.ones(3), torch.ones(3))
 
 
-@pytest.fixture
-def fast_bfloat16(monkeypatch):
-    """A machine on which bfloat16 is always found to be three times faster."""
-    original = precision.probe
-
-    def probe(network, inputs, targets, name):
-        output, gradient, _ = original(network, inputs, targets, name)
-        return output, gradient, 1.0 if name == "bfloat16" else 3.0
-
-    monkeypatch.setattr(precision, "probe", probe)
+def test_bfloat16_that_is_right_is_taken_where_it_is_fast(monkeypatch):
+    simulate(monkeypatch, outputs=1.01, gradients=0.997)
+    assert chosen() == ("bfloat16", "3.0 × as fast, off by 1.0%")
+    simulate(monkeypatch, fast=False)
+    assert chosen() == ("float32", "bfloat16 is not faster here")
 
 
-def test_bfloat16_that_agrees_and_is_faster_is_taken(networks, batch, fast_bfloat16):
-    name, reason = choose_precision("auto", *networks, *batch)
-    assert name == "bfloat16" and "3.0 × the speed" in reason
-
-
-def test_bfloat16_that_is_slower_is_not_taken(networks, batch, monkeypatch):
-    monkeypatch.setattr(precision, "LEAST_SPEEDUP", 1e9)
-    name, reason = choose_precision("auto", *networks, *batch)
-    assert name == "float32" and "no faster" in reason
-
-
-def garbage(layer, output):
-    """As on AMX processors, where one shape of convolution returned garbage."""
-    faulty = layer.in_channels == 6 and layer.stride == (2,)
-    return torch.randn_like(output) if faulty else output
-
-
-def wrong_gradient(layer, output):
-    """The value stays, the gradient is wrong by 5 %."""
-    return output * 1.05 - output.detach() * 0.05
-
-
-def not_finite(layer, output):
-    return output * float("nan")
-
-
-@pytest.mark.parametrize(("fault", "where"), [
-    (garbage, "outputs of Generator"),
-    (wrong_gradient, "gradients of"),
-    (not_finite, "outputs of Generator"),
+@pytest.mark.parametrize(("fault", "reason"), [
+    ({"outputs": 1.83}, "the outputs are off by 83%"),
+    ({"gradients": 0.95}, "the gradients are off by 5%"),
+    ({"outputs": float("nan")}, "the outputs are off by nan%"),
 ])
-def test_a_faulty_bfloat16_falls_back(fault, where, networks, batch, fast_bfloat16, monkeypatch):
-    original = LongConv1d.forward
-
-    def faulty(layer, signals):
-        output = original(layer, signals)
-        return fault(layer, output) if torch.is_autocast_enabled("cpu") else output
-
-    monkeypatch.setattr(LongConv1d, "forward", faulty)
-    name, reason = choose_precision("auto", *networks, *batch)
-    assert name == "float32" and where in reason
+def test_bfloat16_that_is_wrong_is_not_taken(fault, reason, monkeypatch):
+    simulate(monkeypatch, **fault)
+    assert chosen() == ("float32", f"bfloat16 is wrong here: {reason}")
 
 
-def test_a_wish_is_obeyed_and_probing_changes_nothing(networks, batch):
-    before = {k: v.clone() for network in networks for k, v in network.state_dict().items()}
-    assert choose_precision("bfloat16", *networks, *batch)[0] == "bfloat16"
-    choose_precision("auto", *networks, *batch)
-    after = {k: v for network in networks for k, v in network.state_dict().items()}
-    assert all(torch.equal(before[k], after[k]) for k in before)
+def test_a_wish_is_obeyed(monkeypatch):
+    simulate(monkeypatch, outputs=9.0)
+    for wish in ("bfloat16", "float32"):
+        assert chosen(wish) == (wish, "as set in training.precision")
+
+
+@pytest.mark.parametrize(("capabilities", "limit", "fourier", "plain"), [
+    ({"amx_bf16": True, "avx512_bf16": True}, None, True, True),
+    ({"amx_bf16": True, "avx512_bf16": True}, "AVX512_CORE_BF16", False, True),
+    ({"amx_bf16": True, "avx512_bf16": True}, "AVX512_CORE", False, False),
+    ({"amx_bf16": False, "avx512_bf16": True}, None, False, True),
+    ({"avx2": True}, None, False, False),
+    ({}, "ALL", False, False),
+])
+def test_what_is_fast_depends_on_the_processor_alone(capabilities, limit, fourier, plain,
+                                                     monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    if limit:
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    assert is_fast(build_generator(resolve("dan-small")), CPU) == fourier
+    assert is_fast(build_generator(resolve("spectral")), CPU) == plain
+
+
+def test_each_network_has_a_precision_of_its_own(config, monkeypatch):
+    """As on a processor with AMX, where the discriminator's few channels give garbage."""
+    game, probed = new_game(config, CPU), probe
+
+    def faulty(network, inputs, targets, name):
+        outputs, gradients, seconds = probed(network, inputs, targets, "float32")
+        garbage = network is game.discriminator and name == "bfloat16"
+        return torch.randn_like(outputs) if garbage else outputs, gradients, seconds
+
+    monkeypatch.setattr(precision, "probe", faulty)
+    monkeypatch.setattr(precision, "is_fast", lambda network, device: True)
+    found = probed_precision(game, Pairs(*torch.randn(2, 40, 1, 256)), config.training)
+    assert [found[network][0] for network in NETWORKS] == ["bfloat16", "float32"]
+    assert "is wrong here" in found["discriminator"][1]
+
+
+class Pairs:
+    """A data set of (clean, mixed)."""
+
+    def __init__(self, clean, mixed):
+        self.clean, self.mixed = clean, mixed
+
+    def __getitem__(self, index):
+        return self.clean[index], self.mixed[index]
+
+
+@pytest.mark.parametrize("preset", ["dan", "dan-small", "spectral", "audio"])
+def test_whatever_is_chosen_on_this_machine_agrees_with_float32(preset):
+    config = resolve(preset)
+    game, generator = new_game(config, CPU), torch.Generator().manual_seed(0)
+    clean, mixed = torch.randn(2, 8, 1, config.data.length, generator=generator)
+    found = probed_precision(game, Pairs(clean, mixed), config.training)
+    for name, inputs, targets in (("generator", mixed, clean),
+                                  ("discriminator", clean, torch.arange(8.0) % 2)):
+        network = getattr(game, name)
+        outputs, gradients, _ = probe(network, inputs, targets, found[name][0])
+        expected, expected_gradients, _ = probe(network, inputs, targets, "float32")
+        assert relative_error(outputs, expected) < 0.02, (name, found[name])
+        assert relative_error(gradients, expected_gradients) < 0.02, (name, found[name])
+
+
+def test_probing_changes_nothing(config):
+    network = build_discriminator(config)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    probe(network, torch.randn(4, 1, 256), torch.zeros(4), "bfloat16")
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_autocast_is_on_for_bfloat16_alone():
+    for name in ("float32", "bfloat16"):
+        with autocast(name, CPU):
+            assert torch.is_autocast_enabled("cpu") == (name == "bfloat16")

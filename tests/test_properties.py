@@ -27,7 +27,7 @@ from faults import ConfigurationFault, Fault
 from game import new_game
 from models import load_generator
 from recordings import read_recording
-from train_gan import refuse_to_replace, restore
+from train_gan import refuse_to_replace
 
 MOST_MEMORY = 2**30
 
@@ -232,7 +232,7 @@ def test_checkpoints_with_other_things_in_them_are_taken_or_refused(path, conten
     try:
         checkpoint = read_checkpoint(place)
         load_generator(place)
-        restore(new_game(small, torch.device("cpu")), checkpoint, place)
+        new_game(small, torch.device("cpu")).restore(checkpoint, place)
     except Fault as fault:
         assert str(place) in str(fault)
 

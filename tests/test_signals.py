@@ -126,14 +126,36 @@ def test_summary_is_the_students_interval():
     assert signals.summary(values, max)["worst"] == 4
 
 
-def test_long_signals_are_slowed_down_as_sines_are():
-    time = np.arange(4000) / 8000
-    frequencies = np.array([200.0, 330.0, 1000.0])  # whole numbers of periods: exact to the end
+@pytest.mark.parametrize("factor", [0.55, 0.71, 0.8, 0.97])
+def test_long_signals_are_slowed_down_as_sines_are_at_both_ends(factor):
+    """Sines up to a quarter of the Nyquist frequency, of any phase: no whole number of periods."""
+    rng, samples = np.random.default_rng(0), np.arange(4000)
+    frequency, phase = rng.uniform(0.001, 0.125, (20, 3, 1)), rng.uniform(0, 7, (20, 3, 1))
 
-    def sines(factor):
-        return np.sin(2 * np.pi * factor * np.outer(frequencies, time)).sum(0)
+    def sines(speed):
+        return np.sin(2 * np.pi * frequency * speed * samples + phase).sum(1)
 
-    x = torch.from_numpy(np.stack([sines(1)] * 3)).unsqueeze(1)
-    slowed = signals.play_slower(x, [1.0, 0.8, 0.5])[:, 0].numpy()
-    for index, factor in enumerate((1.0, 0.8, 0.5)):
-        np.testing.assert_allclose(slowed[index], sines(factor), atol=1e-9)
+    played = torch.from_numpy(sines(1)).unsqueeze(1)
+    slowed = signals.play_slower(played, [factor] * 20)[:, 0].numpy()
+    padded = 4000 + 2 * signals.CONTINUATION  # of which a factor makes a whole number of samples
+    error = np.abs(slowed - sines(padded / round(padded / factor)))
+    for part in (slice(0, 200), slice(200, -200), slice(-200, None)):
+        assert np.sqrt((error[:, part] ** 2).mean()) < 2e-3
+    assert torch.equal(signals.play_slower(played, [1.0] * 20), played)
+
+
+def test_a_single_value_has_no_interval():
+    assert signals.summary([3.0]) == {"mean": 3.0, "confidence_95": None, "median": 3.0,
+                                      "worst": 3.0}
+
+
+def test_unknowns_are_counted_per_sine_that_is_there():
+    data = resolve("dan", ["data.num_components=1,5"]).data
+    clean = signals.draw_clean(data, 300, signals.streams(data, "test")[0])
+    peaks = signals.count_unknowns(data, "test", 300)
+    assert set(peaks) == {1, 2, 3, 4, 5}
+    # Equal amplitudes 1 / K give a mean power of 1 / (2 K).
+    np.testing.assert_allclose((clean**2).mean(1)[peaks == 1], 0.5, rtol=0.1)
+    assert (clean**2).mean(1)[peaks == 5].mean() == pytest.approx(0.1, rel=0.1)
+    both = resolve("dan", ["data.amplitude_spread=0.5", "data.random_phase=true"]).data
+    assert set(signals.count_unknowns(both, "test", 9)) == {9}

@@ -1,0 +1,107 @@
+"""Terminals, backends and standard streams of every kind: a script prints, and ends."""
+
+import importlib
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+import soundfile
+import torch
+from conftest import one_error
+
+from checkpoints import write_checkpoint
+from command_line import print_configuration
+from config import REPOSITORY, resolve
+from faults import run
+from game import new_game
+
+SCRIPTS = ("config", "create_data", "dataset", "train_gan", "evaluate", "denoise")
+ENCODINGS = ("ascii", "cp1252", "cp437", "latin-1")
+
+
+def called(name, *arguments, **environment):
+    """A script in a process of its own: the finished process, its output as bytes."""
+    return subprocess.run([sys.executable, str(REPOSITORY / f"{name}.py"), *arguments],
+                          capture_output=True, env=os.environ | environment, timeout=100)
+
+
+@pytest.fixture
+def as_encoding(monkeypatch):
+    """Run a script whose standard output has an encoding; returns code and printed bytes."""
+
+    def call(encoding, name, *arguments):
+        stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="strict")
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", [f"{name}.py", *arguments])
+            patch.setattr(sys, "stdout", stream)
+            code = 0
+            try:
+                run(print_configuration if name == "config" else importlib.import_module(name).main)
+            except SystemExit as end:
+                code = end.code
+            stream.flush()
+        return code, stream.buffer.getvalue()
+
+    return call
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_every_script_prints_on_every_terminal(encoding, as_encoding):
+    for name in SCRIPTS:
+        code, out = as_encoding(encoding, name, "--help", "--preset", "audio")
+        assert code == 0 and b"data.amplitude_spread" in out
+    code, out = as_encoding("ascii", "create_data", "--help")
+    assert b"uniform in 1 +/- this" in out
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_denoised_file_is_reported_on_every_terminal(encoding, as_encoding, tmp_path):
+    config = resolve("audio", ["generator.channels=2", "generator.blocks=0"])
+    write_checkpoint(tmp_path / "best.pt",
+                     new_game(config, torch.device("cpu")).checkpoint(config))
+    soundfile.write(tmp_path / "in.wav", torch.randn(4000).numpy() / 9, 8000)
+    code, out = as_encoding(encoding, "denoise", str(tmp_path / "in.wav"), "-o",
+                            str(tmp_path / "out.wav"), "--checkpoint", str(tmp_path / "best.pt"))
+    assert code == 0 and b"real time" in out
+
+
+def test_a_process_with_a_plain_terminal_ends_well():
+    result = called("config", PYTHONIOENCODING="ascii")
+    assert result.returncode == 0 and b"uniform in 1 +/- this" in result.stdout
+
+
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "inline", "x!"])
+def test_figures_need_no_backend(backend, overrides, tmp_path):
+    result = called("create_data", *overrides, MPLBACKEND=backend)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "images/dan/created_data.png").exists()
+
+
+def test_a_window_needs_a_backend_that_is_there(overrides):
+    result = called("create_data", *overrides, "--show", MPLBACKEND="nonsense")
+    assert result.returncode == 1 and "unset MPLBACKEND" in one_error(result.stderr.decode())
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+@pytest.mark.parametrize("arguments", [[], ["--help"]])
+def test_a_full_standard_output_is_one_line(arguments):
+    with open("/dev/full", "w") as full:
+        result = subprocess.run([sys.executable, str(REPOSITORY / "config.py"), *arguments],
+                                stdout=full, stderr=subprocess.PIPE, text=True)
+    assert result.returncode == 1 and "standard output: No space left" in one_error(result.stderr)
+
+
+@pytest.mark.parametrize("closed", [1, 2])
+def test_a_closed_stream_is_no_fault(closed):
+    result = subprocess.run([sys.executable, str(REPOSITORY / "config.py")],
+                            preexec_fn=lambda: os.close(closed))
+    assert result.returncode == 0
+
+
+def test_a_fault_needs_no_standard_error():
+    result = subprocess.run([sys.executable, str(REPOSITORY / "config.py"), "--nonsense"],
+                            preexec_fn=lambda: os.close(2))
+    assert result.returncode == 2
+
