@@ -1,10 +1,11 @@
 # make run    set up, then create the data, check it, train and evaluate (ARGS="--preset dan-small")
 # make test   set up, lint and test
+# make docs   make docs/settings.md out of config.py
 PYTHON ?= python3
 ARGS ?=
 BIN = .venv/bin
 
-.PHONY: run test benchmark
+.PHONY: run test benchmark docs
 
 run: .venv/installed
 	$(BIN)/python create_data.py $(ARGS)
@@ -19,6 +20,9 @@ test: .venv/installed-dev
 
 benchmark: .venv/installed-dev
 	$(BIN)/python tests/benchmark.py
+
+docs: .venv/installed
+	$(BIN)/python -m dan.settings_page
 
 .venv/installed: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or later is needed; set PYTHON=")'

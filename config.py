@@ -1,33 +1,26 @@
-"""Every setting of the project, with its unit and meaning.
+"""Every setting of the project: its default, its meaning with the unit, its range; and the presets.
 
 Edit a value here and the next run uses it, or override it for one run:
 
     python train_gan.py --preset dan-small training.max_epochs=5 data.snr_db=0
-    python config.py --preset dan-small     # print the resolved settings and the parameter counts
 """
 
-import math
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from dataclasses import dataclass
 
-from faults import ConfigurationFault
-from settings import (
-    IntRange,
-    Range,
-    check_range,
-    check_type,
-    nearest,
-    parse,
-    refuse,
-    setting,
-    settings,
+from dan.losses import RECONSTRUCTION_LOSSES
+from dan.sections import (
+    DataSection,
+    EvaluationSection,
+    GeneratorSection,
+    ShortTimeGeneratorSection,
+    WaveformGeneratorSection,
+    WholeConfig,
 )
-
-REPOSITORY = Path(__file__).resolve().parent
+from dan.settings import IntRange, Range, setting
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(DataSection):
     sample_rate: int = setting(256, "samples per second", 1, 192_000)
     duration: float = setting(1.0, "length of a signal in seconds", 1e-3, 3600)
     num_components: int | IntRange = setting(
@@ -39,16 +32,21 @@ class DataConfig:
         0.0, "amplitudes are uniform in 1 ± this; 0 makes them equal", 0, 1
     )
     random_phase: bool = setting(False, "draw the phases of the sines; otherwise they are zero")
-    clean_source: str = setting("", "folder of clean recordings to cut signals from; empty: sines")
-    noise_source: str = setting("", "folder of noise recordings; empty: Gaussian white noise")
+    clean_source: str = setting("", "folder of clean recordings to cut signals from; empty: sines",
+                                for_creation=True)
+    noise_source: str = setting("", "folder of noise recordings; empty: Gaussian white noise",
+                                for_creation=True)
     source_rate: int = setting(
-        0, "samples per second of .npy recordings; 0 takes sample_rate", 0, 768_000
+        0, "samples per second of .npy recordings; 0 takes sample_rate", 0, 768_000,
+        for_creation=True,
     )
     noise_speed: float | Range = setting(
-        1.0, "a range low,high plays noise recordings at speeds drawn from it", 0.1, 10
+        1.0, "a range low,high plays noise recordings at speeds drawn from it", 0.1, 10,
+        for_creation=True,
     )
     white_share: float = setting(
-        0.0, "share of the noise signals that are white noise, with a noise_source", 0, 1
+        0.0, "share of the noise signals that are white noise, with a noise_source", 0, 1,
+        for_creation=True,
     )
     noise_std: float = setting(
         0.5, "standard deviation of the noise as stored, before scaling to snr_db", 1e-6, 1e6
@@ -63,15 +61,9 @@ class DataConfig:
     )
     seed: int = setting(42, "seed of everything that is drawn for the data", 0, 2**63 - 1)
 
-    @property
-    def length(self):
-        """Samples in one signal."""
-        return round(self.sample_rate * self.duration)
-
 
 @dataclass(frozen=True)
-class GeneratorConfig:
-    kind: str = setting("waveform", "kind of network; a preset's own", choices=("waveform",))
+class WaveformGeneratorConfig(WaveformGeneratorSection):
     encoder_filters: int = setting(16, "channels of every encoder layer", 1, 4096)
     decoder_filters: int = setting(32, "channels of every decoder layer", 1, 4096)
     depth: int = setting(4, "number of encoder layers, and of decoder layers", 1, 16)
@@ -81,35 +73,27 @@ class GeneratorConfig:
 
 
 @dataclass(frozen=True)
-class SpectralGeneratorConfig:
-    kind: str = setting("spectral", "kind of network; a preset's own", choices=("spectral",))
+class SpectralGeneratorConfig(GeneratorSection):
     channels: int = setting(32, "channels of every convolution but the last", 1, 4096)
     blocks: int = setting(4, "number of residual blocks", 0, 256)
-    kernel_size: int = setting(5, "kernel length in frequency bins, odd", 1, 255)
+    kernel_size: int = setting(5, "kernel length in frequency bins, odd", 1, 255, odd=True)
     zero_padding: int = setting(2, "length of the transform over that of a signal", 1, 16)
 
 
 @dataclass(frozen=True)
-class ShortTimeGeneratorConfig:
-    kind: str = setting("short-time", "kind of network; a preset's own", choices=("short-time",))
+class ShortTimeGeneratorConfig(ShortTimeGeneratorSection):
     channels: int = setting(
         16, "channels of the first layer; the n-th layer has n times as many", 1, 1024
     )
     levels: int = setting(4, "encoder layers, each halving the number of frequency bins", 1, 8)
     blocks: int = setting(6, "residual blocks between encoder and decoder", 0, 64)
-    kernel_size: int = setting(5, "kernel length of encoder and decoder in bins, odd", 1, 255)
-    frame_kernel_size: int = setting(3, "kernel length of the blocks in frames, odd", 1, 255)
+    kernel_size: int = setting(5, "kernel length of encoder and decoder in bins, odd", 1, 255,
+                               odd=True)
+    frame_kernel_size: int = setting(3, "kernel length of the blocks in frames, odd", 1, 255,
+                                     odd=True)
     frame_length: int = setting(256, "samples of a frame, a power of 2; frames overlap by half",
-                                16, 2**14)
+                                16, 2**14, power_of_two=True)
     level_frames: int = setting(31, "frames to either side that the level is taken over", 1, 4096)
-
-
-# The kinds of generators; a configuration holds one of them, its preset says which.
-GENERATORS = {
-    "waveform": GeneratorConfig,
-    "spectral": SpectralGeneratorConfig,
-    "short-time": ShortTimeGeneratorConfig,
-}
 
 
 @dataclass(frozen=True)
@@ -126,10 +110,11 @@ class DiscriminatorConfig:
 class TrainingConfig:
     batch_size: int = setting(50, "signals per training step", 1, 1_000_000)
     pretrain_epochs: int = setting(40, "epochs of the generator alone", 0, 1_000_000)
-    max_epochs: int = setting(160, "epochs of both phases together, at most", 1, 1_000_000)
+    max_epochs: int = setting(160, "epochs of both phases together, at most", 1, 1_000_000,
+                              free_on_resume=True)
     patience: int = setting(
         50, "adversarial epochs without a better validation reconstruction loss before stopping",
-        1, 1_000_000,
+        1, 1_000_000, free_on_resume=True,
     )
     remix: bool = setting(
         True, "pair every clean training signal with other noise in each epoch, at snr_db"
@@ -160,7 +145,7 @@ class TrainingConfig:
     )
     reconstruction_loss: str = setting(
         "L1", "L1 (mean absolute error), or SNR+spectrum (output SNR and compressed spectra, the "
-        "same at every level)", choices=("L1", "SNR+spectrum"),
+        "same at every level)", choices=tuple(RECONSTRUCTION_LOSSES),
     )
     reconstruction_weight: float = setting(
         9.0, "weight of the reconstruction loss in the generator's loss", 0, 1e6
@@ -172,11 +157,12 @@ class TrainingConfig:
         "fast and agrees with float32)",
         choices=("auto", "float32", "bfloat16"),
     )
-    device: str = setting("auto", "auto (CUDA, else MPS, else CPU), or a torch device such as cpu")
+    device: str = setting("auto", "auto (CUDA, else MPS, else CPU), or a torch device such as cpu",
+                          free_on_resume=True)
 
 
 @dataclass(frozen=True)
-class EvaluationConfig:
+class EvaluationConfig(EvaluationSection):
     num_test: int = setting(1000, "fresh test signals, never stored", 1, 1_000_000)
     num_sweep: int = setting(300, "test signals at each point of a sweep", 1, 1_000_000)
     lowpass_passband: float = setting(64.0, "edge of the lowpass filter's passband in Hz", 1e-3)
@@ -193,32 +179,17 @@ class PathsConfig:
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(WholeConfig):
     preset: str = "dan"
     data: DataConfig = DataConfig()
-    generator: GeneratorConfig | SpectralGeneratorConfig | ShortTimeGeneratorConfig = (
-        GeneratorConfig()
-    )
+    generator: GeneratorSection = WaveformGeneratorConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     paths: PathsConfig = PathsConfig()
 
-    @property
-    def data_folder(self):
-        return REPOSITORY / self.paths.data
-
-    @property
-    def image_folder(self):
-        return REPOSITORY / self.paths.images / self.preset
-
-    @property
-    def checkpoint_folder(self):
-        return REPOSITORY / self.paths.checkpoints / self.preset
-
 
 DEFAULT_PRESET = "dan"
-MOST_LOWPASS_ORDER = 200
 SPECTRAL_TRAINING = TrainingConfig(
     batch_size=16, pretrain_epochs=30, max_epochs=45, slowest=1.0
 )
@@ -228,7 +199,7 @@ PRESETS = {
     # The same networks as published: torch's own layers and the published recipe, but for the
     # weight of the discriminator's loss, to which Adam is indifferent.
     "dan-published": Config(
-        generator=GeneratorConfig(fourier=False),
+        generator=WaveformGeneratorConfig(fourier=False),
         discriminator=DiscriminatorConfig(fourier=False),
         training=TrainingConfig(
             max_epochs=200, remix=False, slowest=1.0, generator_lr=1e-3, discriminator_lr=1e-4,
@@ -237,7 +208,7 @@ PRESETS = {
     ),
     # The published small sizes: 26,373 and 1,245.
     "dan-small": Config(
-        generator=GeneratorConfig(encoder_filters=6, decoder_filters=16, depth=2),
+        generator=WaveformGeneratorConfig(encoder_filters=6, decoder_filters=16, depth=2),
         discriminator=DiscriminatorConfig(filters=2, hidden_units=8),
         training=TrainingConfig(max_epochs=200, slowest=1.0),
     ),
@@ -270,116 +241,3 @@ PRESETS = {
         paths=PathsConfig(data="data/audio"),
     ),
 }
-
-
-def resolve(preset=DEFAULT_PRESET, overrides=()):
-    """The configuration of a preset with `section.key=value` texts applied, validated.
-
-    Raises ConfigurationFault, naming the key, the value and the nearest valid name or range.
-    """
-    if preset not in PRESETS:
-        raise ConfigurationFault(f"unknown preset '{preset}'{nearest(preset, PRESETS)}")
-    config = replace(PRESETS[preset], preset=preset)
-    known = {key: item for key, _, item in settings(config)}
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals:
-            raise ConfigurationFault(f"'{override}' is no override; write section.key=value")
-        if key not in known:
-            raise ConfigurationFault(f"unknown key '{key}' in '{override}'{nearest(key, known)}")
-        section, name = key.split(".")
-        value = parse(key, text, known[key].type)
-        config = replace(config, **{section: replace(getattr(config, section), **{name: value})})
-    validate(config)
-    return config
-
-
-def validate(config):
-    """Raise ConfigurationFault for the first setting that no run could use."""
-    for key, value, item in settings(config):
-        check_type(key, value, item.type)
-        check_range(key, value, **{k: v for k, v in item.metadata.items() if k != "meaning"})
-    data, evaluation = config.data, config.evaluation
-    nyquist = data.sample_rate / 2
-    if data.low_freq >= data.high_freq:
-        refuse("data.low_freq", data.low_freq, f"below data.high_freq={data.high_freq:g}")
-    if data.high_freq > nyquist:
-        refuse("data.high_freq", data.high_freq, f"at most the Nyquist frequency {nyquist:g} Hz")
-    samples = data.sample_rate * data.duration
-    step = 2**config.discriminator.depth
-    if abs(samples - data.length) > 1e-6 or data.length % step or data.length < 2 * step:
-        nearest = max(round(samples / step), 2) * step / data.sample_rate
-        refuse(
-            "data.duration", data.duration,
-            f"such that duration · sample_rate is a multiple of {step}, at least {2 * step}, for "
-            f"the discriminator to halve it {config.discriminator.depth} times; nearest: "
-            f"{nearest:.9g}",
-        )
-    for key, value, _ in settings(config):
-        if key in ("generator.kernel_size", "generator.frame_kernel_size") and value % 2 == 0:
-            if config.generator.kind != "waveform":
-                refuse(key, value, f"odd, such as {value + 1}")
-        elif key == "generator.frame_length" and value & (value - 1):
-            refuse(key, value, f"a power of 2, such as {1 << value.bit_length()}")
-        elif key == "generator.levels" and 2 ** (value + 1) > config.generator.frame_length:
-            refuse(key, value, "so small that 2^(levels + 1) is at most generator.frame_length")
-    if data.length > 2**24:
-        refuse("data.duration", data.duration, f"at most {2**24} samples in all")
-    if evaluation.lowpass_stopband >= nyquist:
-        refuse("evaluation.lowpass_stopband", evaluation.lowpass_stopband,
-                f"below the Nyquist frequency {nyquist:g} Hz")
-    if evaluation.lowpass_passband >= evaluation.lowpass_stopband:
-        refuse("evaluation.lowpass_passband", evaluation.lowpass_passband,
-                f"below evaluation.lowpass_stopband={evaluation.lowpass_stopband:g}")
-    order = lowpass_order(evaluation, data.sample_rate)
-    if not order <= MOST_LOWPASS_ORDER:
-        refuse("evaluation.lowpass_stopband", evaluation.lowpass_stopband,
-               f"farther from evaluation.lowpass_passband={evaluation.lowpass_passband:g}: the "
-               f"filter would have an order of {order:,.0f}, and {MOST_LOWPASS_ORDER} is the most")
-    deepest = getattr(config.generator, "depth", 0)
-    values = -(-data.length // 2**deepest) * min(config.training.batch_size, data.num_train)
-    if values < 2:
-        refuse("generator.depth", deepest, "smaller, or the batch or the signals larger: batch "
-               "normalisation needs at least two values in the deepest layer")
-
-
-def lowpass_order(evaluation, sample_rate):
-    """The order of the Butterworth lowpass: Oppenheim, Schafer, "Discrete-Time Signal Processing".
-
-    The bilinear transform takes both edges to the tangent of half their angle.
-    """
-    edges = evaluation.lowpass_stopband, evaluation.lowpass_passband
-    stop, passed = (math.tan(math.pi * edge / sample_rate) for edge in edges)
-    ripple, attenuation = (10 ** (decibels / 10) - 1 for decibels in (
-        evaluation.lowpass_ripple_db, evaluation.lowpass_attenuation_db))
-    steepness = math.log10(stop / passed)
-    return math.log10(attenuation / ripple) / (2 * steepness) if steepness > 0 else math.inf
-
-
-def from_dict(stored):
-    """The Config that `dataclasses.asdict` turned into `stored`, validated.
-
-    Raises ConfigurationFault if a section or key is missing, unknown or impossible.
-    """
-    try:
-        kinds = {section.name: section.type for section in fields(Config)}
-        kinds["generator"] = GENERATORS[stored["generator"]["kind"]]
-        kinds.pop("preset")
-        sections = {name: kind(**stored[name]) for name, kind in kinds.items()}
-        if type(stored["preset"]) is not str:
-            raise TypeError("the preset is no name")
-        config = Config(preset=stored["preset"], **sections)
-        validate(config)
-    except (KeyError, TypeError, IndexError, RuntimeError) as error:
-        raise ConfigurationFault(
-            f"the stored configuration lacks or misnames a setting ({error})"
-        ) from error
-    return config
-
-
-if __name__ == "__main__":
-    # Imported here, because command_line and models import this file.
-    from command_line import print_configuration
-    from faults import run
-
-    run(print_configuration)

@@ -8,29 +8,25 @@ The same from Python:
 
     from denoise import Denoiser
     denoiser = Denoiser.load("checkpoints/audio/best.pt")
-    clean = denoiser(noisy, sample_rate)    # (..., samples), of any type; the same comes back
+    clean = denoiser(noisy, sample_rate)    # (..., samples) in and out, of any type of number
 """
 
 import io
 import os
 import sys
 import time
-from math import gcd
 from pathlib import Path
 
 import numpy as np
 import soundfile
-import torch
 from tqdm import tqdm
 
-import plots
-from command_line import parse_arguments
-from faults import ConfigurationFault, Fault, run
-from files import write_atomically, write_bytes
-from models import load_generator
-from recordings import (
-    LOUDEST,
-    PIECE,
+from dan import plots
+from dan.command_line import parse_arguments
+from dan.denoising import Denoiser, as_finite, as_type
+from dan.errors import ConfigurationError, UserError, run
+from dan.files import write_atomically, write_bytes
+from dan.recordings import (
     SUFFIXES,
     are_far_apart,
     as_file_name,
@@ -38,13 +34,8 @@ from recordings import (
     map_array,
     open_audio,
     read_pieces,
-    resample,
 )
 
-BLOCK_SECONDS = 16  # of what is denoised at a time
-CHANNELS = 4  # of a block that go through the network together
-ROWS = 64  # of an array that are denoised together
-FADE = 256  # samples over which a block gives way to the next
 FIGURE_SECONDS = 20
 FULL_SCALE = 0.999
 CLIPPED_SHARE = 1e-3
@@ -54,10 +45,10 @@ def main():
     config, options = parse_arguments(__doc__, add_options, default_preset="audio",
                                       takes_files=True)
     if not options.inputs or not options.output:
-        raise ConfigurationFault("name what to denoise, and with -o where to write it; see --help")
+        raise ConfigurationError("name what to denoise, and with -o where to write it; see --help")
     checkpoint = options.checkpoint or config.checkpoint_folder / "best.pt"
     if not 0 <= options.dry <= 1:
-        raise ConfigurationFault(f"--dry {options.dry} is impossible; it must be from 0 to 1")
+        raise ConfigurationError(f"--dry {options.dry} is impossible; it must be from 0 to 1")
     jobs = plan(options.inputs, options.output, options.overwrite)
     if options.figure:
         check_figure(Path(options.figure), jobs, options.overwrite)
@@ -68,10 +59,10 @@ def main():
     for source, target in jobs:
         try:
             rate = denoise_file(denoiser, source, target, options.dry, array_rate)
-        except Fault as fault:
+        except UserError as error:
             if len(jobs) == 1:
                 raise
-            print(f"error: {fault}", file=sys.stderr)
+            print(f"error: {error}", file=sys.stderr)
             failed += 1
             continue
         if rate > denoiser.sample_rate and not band_told:
@@ -81,7 +72,7 @@ def main():
         if options.figure:
             draw_figure(source, target, array_rate, Path(options.figure))
     if failed:
-        raise Fault(f"{failed} of {len(jobs)} recordings were not denoised, as said above")
+        raise UserError(f"{failed} of {len(jobs)} recordings were not denoised, as said above")
 
 
 def add_options(parser):
@@ -99,202 +90,8 @@ def add_options(parser):
                         help="also draw waveform and spectrogram, before and after, as PNG")
 
 
-class Denoiser:
-    """A trained generator as a function on signals of any length and sample rate."""
-
-    def __init__(self, generator, data):
-        """generator: a network of `models.py`; data: the DataConfig it was trained with."""
-        self.generator, self.sample_rate = generator.eval(), data.sample_rate
-        self.device = next(generator.parameters()).device
-        if generator.context is None:
-            # The network knows signals of one length alone: blocks of just that length.
-            self.block, self.grid = data.length, 1
-            self.overlap = self.fade = data.length // 2
-        else:
-            # Blocks begin where frames do, and overlap so far that what a block lacks beyond its
-            # ends does not reach into the fade.
-            self.grid, self.fade = generator.hop, FADE
-            self.overlap = round_up(2 * generator.context + FADE, self.grid)
-            self.block = self.overlap + round_up(BLOCK_SECONDS * self.sample_rate, self.grid)
-
-    @classmethod
-    def load(cls, path, device="cpu"):
-        """The denoiser in a checkpoint of train_gan.py; raises Fault if it is none."""
-        generator, config = load_generator(path, device)
-        return cls(generator, config.data)
-
-    def __call__(self, array, sample_rate=None):
-        """Denoise numbers of shape (..., samples); returns the same shape and type.
-
-        sample_rate: in Hz, a whole number; the denoiser's own where it is not given. Whole numbers
-        are rounded and clipped to their type. What is not finite counts as zero. Raises TypeError
-        for an array that holds no real numbers, ValueError for an impossible sample rate.
-        """
-        array = np.asarray(array)
-        if array.dtype.kind not in "fiu" or not array.ndim:
-            raise TypeError(f"expected an array of real numbers, not {array.dtype} {array.shape}")
-        rate = self.sample_rate if sample_rate is None else sample_rate
-        if rate % 1 or are_far_apart(rate, self.sample_rate):
-            raise ValueError(f"sample_rate={sample_rate} is no whole number, or too far from the "
-                             f"denoiser's own {self.sample_rate:,} Hz")
-        if not array.size:
-            return array.copy()
-        rows = array.reshape(-1, array.shape[-1])
-        return self.denoise_rows(rows, int(rate)).reshape(array.shape)
-
-    def denoise_rows(self, rows, sample_rate, watch=iter):
-        """Denoise an array (channels, samples), some channels at a time, to one like it.
-
-        watch: is given the pieces of a recording, and gives them on.
-        """
-        denoised = np.empty(rows.shape, rows.dtype)
-        for first in range(0, len(rows), ROWS):
-            group, position = slice(first, first + ROWS), 0
-            pieces = watch(pieces_of(rows[group]))
-            for piece in self.stream(pieces, sample_rate):
-                end = position + piece.shape[1]
-                denoised[group, position:end] = as_type(piece, rows.dtype)
-                position = end
-        return denoised
-
-    def stream(self, pieces, sample_rate):
-        """Denoise a recording piece by piece: arrays (channels, samples) in and out, float32.
-
-        The memory that is used does not depend on the recording's length, and the result does not
-        depend on how it is cut into pieces.
-        """
-        received = given = 0
-
-        def counted():
-            nonlocal received
-            for piece in pieces:
-                received += piece.shape[1]
-                yield as_finite(piece)
-
-        low = resampled(counted(), sample_rate, self.sample_rate)
-        for piece in resampled(self.denoised(low), self.sample_rate, sample_rate):
-            # There and back again may round up the number of samples.
-            piece = piece[:, : received - given]
-            given += piece.shape[1]
-            yield piece
-
-    def denoised(self, pieces):
-        """Denoise pieces at the denoiser's own rate, in overlapping blocks that are cross-faded."""
-        last, given = None, 0  # given: samples of `last` that are given out
-        for block, advance in blocks(pieces, self.block, self.block - self.overlap, self.grid):
-            current, done = self.apply(block), 0
-            if last is not None:
-                overlap = last.shape[1] - advance
-                fade = min(self.fade, overlap)
-                done = (overlap - fade) // 2  # the fade lies in the middle of the overlap
-                yield last[:, given : advance + done]
-                rising = np.linspace(0, 1, fade + 2, dtype=np.float32)[1:-1]
-                faded = slice(advance + done, advance + done + fade)
-                current[:, done : done + fade] *= rising
-                current[:, done : done + fade] += (1 - rising) * last[:, faded]
-            last, given = current, done
-        if last is not None:
-            yield last[:, given:]
-
-    @torch.inference_mode()
-    def apply(self, block):
-        """The network on a block (channels, samples), some channels at a time."""
-        parts = torch.from_numpy(block).unsqueeze(1).split(CHANNELS)
-        denoised = [self.generator(part.to(self.device)).cpu() for part in parts]
-        return torch.cat(denoised)[:, 0].numpy()
-
-
-def round_up(number, multiple):
-    return -(-number // multiple) * multiple
-
-
-def blocks(pieces, length, step, grid=1):
-    """(block, advance): overlapping blocks of a recording, and how far behind the last each begins.
-
-    Blocks of `length` samples, one every `step`; the last one ends where the recording does, and
-    is longer by less than `grid`, so that every block begins at a multiple of it. A recording of
-    less than that is one block.
-    """
-    pieces, buffer, advance, ended = iter(pieces), None, 0, False
-    while True:
-        # So far ahead that the block after this one is either whole or the last.
-        while not ended and (buffer is None or buffer.shape[1] < length + step):
-            piece = next(pieces, None)
-            ended = piece is None
-            if not ended:
-                buffer = piece if buffer is None else np.concatenate([buffer, piece], axis=1)
-        if buffer is None or not buffer.shape[1]:
-            return
-        if buffer.shape[1] < length + grid:
-            yield buffer, advance
-            return
-        yield buffer[:, :length], advance
-        advance = min(step, (buffer.shape[1] - length) // grid * grid)
-        buffer = buffer[:, advance:]
-
-
-def windows(pieces, step, margin):
-    """(window, count): windows of step + 2 · margin samples, one every `step`, zeros at both ends.
-
-    The first begins `margin` before the first sample; as many as it takes to cover all samples.
-    count: how many samples between the margins there are.
-    """
-    pieces, width = iter(pieces), step + 2 * margin
-    buffer, ended, length, position = None, False, 0, 0
-    while True:
-        while not ended and (buffer is None or buffer.shape[1] < width):
-            piece = next(pieces, None)
-            ended = piece is None
-            if not ended:
-                if buffer is None:
-                    buffer = np.zeros((len(piece), margin), np.float32)
-                buffer = np.concatenate([buffer, piece], axis=1)
-                length += piece.shape[1]
-        if ended and position >= length:
-            return
-        missing = max(0, width - buffer.shape[1])
-        window = np.pad(buffer[:, :width], ((0, 0), (0, missing)))
-        yield window, min(step, length - position) if ended else step
-        buffer, position = buffer[:, step:], position + step
-
-
-def resampled(pieces, from_rate, to_rate):
-    """Polyphase resampling of pieces (channels, samples), as if they were one."""
-    if from_rate == to_rate:
-        yield from pieces
-        return
-    common = gcd(from_rate, to_rate)
-    up, down = to_rate // common, from_rate // common
-    # scipy's filter reaches 10 periods of the lower rate to either side.
-    periods = -(-10 * max(up, down) // (up * down)) + 1
-    steps = max(1, PIECE // max(up, down))
-    for window, count in windows(pieces, steps * down, periods * down):
-        first = periods * up
-        yield resample(window, from_rate, to_rate)[:, first : first - (-count * up // down)]
-
-
-def as_finite(samples):
-    """Samples as float32; what is not finite is zero, and nothing so large that a power overflows.
-    """
-    zeroed = np.nan_to_num(samples.astype(np.float64), nan=0, posinf=0, neginf=0)
-    return np.clip(zeroed, -LOUDEST, LOUDEST).astype(np.float32)
-
-
-def pieces_of(rows):
-    """An array (channels, samples) in pieces."""
-    return (rows[:, start : start + PIECE] for start in range(0, rows.shape[1], PIECE))
-
-
-def as_type(samples, dtype):
-    """Samples as another type of number; whole numbers are rounded, and clipped to their range."""
-    if dtype.kind == "f":
-        return samples.astype(dtype, copy=False)
-    limits = np.iinfo(dtype)
-    return np.clip(np.rint(samples.astype(np.float64)), limits.min, limits.max).astype(dtype)
-
-
 def plan(inputs, output, overwrite):
-    """Pairs (source, target) of what to denoise; raises Fault before anything is written."""
+    """Pairs (source, target) of what to denoise; raises UserError before anything is written."""
     output, jobs = Path(output), []
     for given in map(Path, inputs):
         if given.is_dir():
@@ -303,7 +100,7 @@ def plan(inputs, output, overwrite):
                 inside = [path for path in inside if not real(path).is_relative_to(mirror)]
             jobs += [(path, output / path.relative_to(given)) for path in inside]
         elif not given.exists():
-            raise Fault(f"{given} does not exist")
+            raise UserError(f"{given} does not exist")
         elif len(inputs) == 1 and output.suffix and not output.is_dir():
             jobs.append((given, output))
         else:
@@ -313,17 +110,17 @@ def plan(inputs, output, overwrite):
     for source, target in jobs:
         place = real(target)
         if place in sources:
-            raise Fault(f"{target} is an input, which is never replaced; choose another output")
+            raise UserError(f"{target} is an input, which is never replaced; choose another output")
         if place in taken:
-            raise Fault(f"{source} and {taken[place]} would both become {target}; denoise them "
+            raise UserError(f"{source} and {taken[place]} would both become {target}; denoise them "
                         "into different folders")
         if os.path.lexists(target) and not overwrite:
-            raise Fault(f"{target} exists; replace it with --overwrite, or choose another output")
+            raise UserError(f"{target} exists; replace it with --overwrite, or choose another one")
         if (source.suffix.lower() == ".npy") != (target.suffix.lower() == ".npy"):
-            raise Fault(f"{source} cannot become {target}; .npy stays .npy, and audio audio")
+            raise UserError(f"{source} cannot become {target}; .npy stays .npy, and audio audio")
         taken[place] = source
     if not jobs:
-        raise Fault(f"{', '.join(inputs)} holds no recording but those in {output}")
+        raise UserError(f"{', '.join(inputs)} holds no recording but those in {output}")
     return jobs
 
 
@@ -333,19 +130,19 @@ def real(path):
 
 
 def check_figure(path, jobs, overwrite):
-    """Raise Fault unless a figure may be written to `path` beside what `jobs` read and write."""
+    """Raise UserError unless a figure may be written to `path`, beside what `jobs` write."""
     if len(jobs) > 1:
-        raise ConfigurationFault(f"--figure shows one recording, and here are {len(jobs)}")
+        raise ConfigurationError(f"--figure shows one recording, and here are {len(jobs)}")
     if real(path) in map(real, jobs[0]):
-        raise Fault(f"{path} is a recording; choose another name for the figure")
+        raise UserError(f"{path} is a recording; choose another name for the figure")
     if os.path.lexists(path) and not overwrite:
-        raise Fault(f"{path} exists; replace it with --overwrite, or choose another name")
+        raise UserError(f"{path} exists; replace it with --overwrite, or choose another name")
 
 
 def denoise_file(denoiser, source, target, dry, array_rate):
     """Denoise one recording into a file of the same rate, channels and format; returns the rate.
 
-    Prints a line, and what was odd in the recording. Raises Fault, naming the file.
+    Prints a line, and what was odd in the recording. Raises UserError, naming the file.
     """
     started = time.perf_counter()
     if source.suffix.lower() == ".npy":
@@ -364,7 +161,7 @@ def denoise_array(denoiser, source, target, dry, rate):
     array = map_array(source)
     rows = np.atleast_2d(array)
     if not rows.size:
-        raise Fault(f"{source} is empty")
+        raise UserError(f"{source} is empty")
     seen = new_watch()
     denoised = denoiser.denoise_rows(
         rows, rate, lambda pieces: watched(pieces, source.name, rows.shape[1], rate, seen)
@@ -380,10 +177,10 @@ def denoise_audio(denoiser, source, target, dry):
     with open_audio(source) as before, open_audio(source) as again:
         length, rate, channels = before.frames, before.samplerate, before.channels
         if not length:
-            raise Fault(f"{source} is empty")
+            raise UserError(f"{source} is empty")
         if are_far_apart(rate, denoiser.sample_rate):
-            raise Fault(f"{source} has {rate:,} samples per second, too far from the denoiser's "
-                        f"{denoiser.sample_rate:,}; use a denoiser for that rate")
+            raise UserError(f"{source} has {rate:,} samples per second, too far from the "
+                            f"denoiser's {denoiser.sample_rate:,}; use a denoiser for that rate")
         seen = new_watch()
         channels_first = (piece.T for piece in read_pieces(before))
         passing = watched(channels_first, source.name, length, rate, seen)
@@ -403,7 +200,7 @@ def create_audio(path, like, target):
     """The file of an audio `target` at `path`, with the rate, channels and format of another."""
     format = target.suffix[1:].upper()
     if format not in soundfile.available_formats():
-        raise Fault(f"{target} names no audio format; choose from {', '.join(SUFFIXES)}")
+        raise UserError(f"{target} names no audio format; choose from {', '.join(SUFFIXES)}")
     subtype = like.subtype if soundfile.check_format(format, like.subtype) else None
     return soundfile.SoundFile(as_file_name(path), "w", like.samplerate, like.channels, subtype,
                                format=format)

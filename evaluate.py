@@ -17,8 +17,8 @@ import sys
 
 import numpy as np
 
-import plots
-from baselines import (
+from dan import plots
+from dan.baselines import (
     cramer_rao_bound_db,
     lowpass,
     pywt,
@@ -26,36 +26,40 @@ from baselines import (
     wavelet_shrinkage,
     wiener,
 )
-from checkpoints import read_checkpoint
-from command_line import parse_arguments
-from config import resolve
-from dataset import SignalDataset, is_recorded
-from faults import ConfigurationFault, Fault, run
-from files import write_bytes
-from models import count_parameters, denoise, load_generator
-from signals import (
+from dan.checkpoints import read_checkpoint
+from dan.command_line import parse_arguments
+from dan.configuration import resolve
+from dan.errors import ConfigurationError, UserError, run
+from dan.files import write_bytes
+from dan.metrics import (
     band_noise_reduction,
-    count_unknowns,
-    draw,
     mean_absolute_error,
     residual_spectrum_db,
     si_sdr,
     snr_db,
     summary,
     total_snr_db,
-    unknowns_per_sine,
 )
-from sweeps import sweep_number, sweep_snr, sweep_spacing
+from dan.signals import count_unknowns, draw, unknowns_per_sine
+from dan.storage import is_recorded, load_signals
+from dan.sweeps import sweep_number, sweep_snr, sweep_spacing
+from models import apply_generator, count_parameters, load_generator
 
 LONGEST_WIENER = 1024  # samples; covariances grow with the square of the length
-# Column titles; for each, which of a metric's values is the worst.
+# For each column of the table its title, which of a method's values is the worst, and the function
+# that gives one value for each signal.
 METRICS = {
-    "snr_db": ("SNR in dB", min),
-    "snr_improvement_db": ("improvement", min),
-    "si_sdr_db": ("SI-SDR in dB", min),
-    "mean_absolute_error": ("mean abs. error", max),
-    "noise_reduction_in_band_db": ("in-band red. dB", min),
-    "noise_reduction_out_of_band_db": ("out-of-band dB", min),
+    "snr_db": ("SNR in dB", min, lambda clean, mixed, estimate, data: snr_db(clean, estimate)),
+    "snr_improvement_db": ("improvement", min, lambda clean, mixed, estimate, data:
+                           snr_db(clean, estimate) - snr_db(clean, mixed)),
+    "si_sdr_db": ("SI-SDR in dB", min, lambda clean, mixed, estimate, data:
+                  si_sdr(clean, estimate)),
+    "mean_absolute_error": ("mean abs. error", max, lambda clean, mixed, estimate, data:
+                            mean_absolute_error(clean, estimate)),
+    "noise_reduction_in_band_db": ("in-band red. dB", min, lambda clean, mixed, estimate, data:
+                                   band_noise_reduction(clean, mixed, estimate, data)[0]),
+    "noise_reduction_out_of_band_db": ("out-of-band dB", min, lambda clean, mixed, estimate, data:
+                                       band_noise_reduction(clean, mixed, estimate, data)[1]),
 }
 
 
@@ -75,8 +79,9 @@ def main():
     else:
         json_path = config.checkpoint_folder / "evaluation.json"
         image_folder = config.image_folder
-    validation, recorded = SignalDataset(config, "validation"), is_recorded(config)
-    signals = {"validation": (validation.clean[:, 0].numpy(), validation.mixed[:, 0].numpy())}
+    signals = {"validation": [load_signals(config, "validation", kind)[:, 0].numpy()
+                              for kind in ("clean", "mixed")]}
+    recorded = is_recorded(config)
     if not recorded:
         clean, _, mixed = draw(config.data, "test", config.evaluation.num_test)
         signals["test"] = clean, mixed
@@ -107,7 +112,7 @@ def main():
 def load_denoisers(config, presets, skip_missing):
     """({preset: generator}, results to be): the trained presets and what there is to say of them.
 
-    Raises Fault for a preset that is not trained, or, with `skip_missing`, if none is.
+    Raises UserError for a preset that is not trained, or, with `skip_missing`, if none is.
     """
     denoisers, results = {}, {"preset": config.preset, "denoisers": {}, "signals": {}}
     for name in presets:
@@ -117,7 +122,7 @@ def load_denoisers(config, presets, skip_missing):
             continue
         generator, trained = load_generator(path)
         if trained.data.sample_rate != config.data.sample_rate:
-            raise ConfigurationFault(
+            raise ConfigurationError(
                 f"{path} was trained with data.sample_rate={trained.data.sample_rate}, this run "
                 f"has {config.data.sample_rate}; evaluate at the rate of the training"
             )
@@ -129,7 +134,7 @@ def load_denoisers(config, presets, skip_missing):
             "training_seconds": last["seconds"],
         }
     if not denoisers:
-        raise Fault(f"none of {', '.join(presets)} is trained; run train_gan.py --preset NAME")
+        raise UserError(f"none of {', '.join(presets)} is trained; run train_gan.py --preset NAME")
     return denoisers, results
 
 
@@ -150,12 +155,12 @@ def all_estimators(config, recorded, denoisers):
         "lowpass": lambda mixed, snr, number: lowpass(mixed, data.sample_rate, config.evaluation),
     }
     if data.length <= LONGEST_WIENER:
-        examples = SignalDataset(config, "train").clean[:, 0].numpy()
+        examples = load_signals(config, "train", "clean")[:, 0].numpy()
         estimators["Wiener"] = lambda mixed, snr, number: wiener(mixed, examples, snr)
     if pywt:
         estimators["wavelet"] = lambda mixed, snr, number: wavelet_shrinkage(mixed)
     for name, generator in denoisers.items():
-        estimators[name] = lambda mixed, snr, number, g=generator: denoise(g, mixed)
+        estimators[name] = lambda mixed, snr, number, g=generator: apply_generator(g, mixed)
     if not recorded and is_oracle_model(data):
         estimators["oracle"] = lambda mixed, snr, number: sinusoid_oracle(mixed, number, data)
     return estimators
@@ -176,10 +181,12 @@ def estimate_all(clean, mixed, estimators, config):
     estimates = {name: estimator(mixed, snr, number) for name, estimator in estimators.items()}
     for name, estimate in estimates.items():
         if not np.isfinite(estimate).all():
-            raise Fault(f"{name} gives values that are not finite, so there is nothing to measure; "
-                        "train it again")
-    values = {name: measure(clean, mixed, estimate, config.data)
-              for name, estimate in estimates.items()}
+            raise UserError(f"{name} gives values that are not finite; train it again")
+    values = {
+        name: {key: function(clean, mixed, estimate, config.data)
+               for key, (_, _, function) in METRICS.items()}
+        for name, estimate in estimates.items()
+    }
     return estimates, values
 
 
@@ -201,19 +208,6 @@ def summarise(split, clean, mixed, estimates, values, config, recorded):
     return result
 
 
-def measure(clean, mixed, estimate, data):
-    """Every metric of one method: {metric: array of one value a signal}."""
-    in_band, out_of_band = band_noise_reduction(clean, mixed, estimate, data)
-    return {
-        "snr_db": snr_db(clean, estimate),
-        "snr_improvement_db": snr_db(clean, estimate) - snr_db(clean, mixed),
-        "si_sdr_db": si_sdr(clean, estimate),
-        "mean_absolute_error": mean_absolute_error(clean, estimate),
-        "noise_reduction_in_band_db": in_band,
-        "noise_reduction_out_of_band_db": out_of_band,
-    }
-
-
 def print_table(split, result):
     """Three lines a method: mean ± 95 % confidence interval, median, worst."""
     totals = {"total_snr_db": "total SNR", "distance_to_bound_db": "to the bound"}
@@ -221,7 +215,7 @@ def print_table(split, result):
     if "bound_db" in result:
         bound = (f"; Cramér–Rao bound on the total SNR: {result['bound_db']:.2f} dB (mean of the "
                  f"signals' dB there: {result['mean_at_bound_db']:.2f})")
-    headings = [*(heading for heading, _ in METRICS.values()), *totals.values()]
+    headings = [*(heading for heading, _, _ in METRICS.values()), *totals.values()]
     print(f"\n{result['count']} {split} signals{bound}\n{'':<20}"
           + "".join(f"{h:>17}" for h in headings[: None if bound else -1]))
     for method, metrics in result["methods"].items():

@@ -4,6 +4,8 @@
     generator, config = load_generator("checkpoints/dan/best.pt")
     denoised = generator(mixed)                    # (batch, 1, length), float32
 
+    python models.py --preset dan-small            # print both networks layer by layer
+
 Layer tables after the published Denoising Adversarial Network; the encoder–decoder has no skip
 connections. Initial weights: DCGAN's habit of small normal weights (Radford, Metz, Chintala,
 2015), scaled per layer as in LeCun et al., "Efficient BackProp" (1998).
@@ -17,17 +19,50 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from checkpoints import read_checkpoint
-from convolutions import LongConv1d, LongConvTranspose1d
-from faults import ConfigurationFault, Fault
+from config import (
+    ShortTimeGeneratorConfig,
+    SpectralGeneratorConfig,
+    WaveformGeneratorConfig,
+)
+from dan.checkpoints import read_checkpoint
+from dan.command_line import parse_arguments
+from dan.errors import ConfigurationError, UserError, run
+from dan.fourier_convolutions import LongConv1d, LongConvTranspose1d
 
 CONVOLUTIONS = nn.Conv1d | nn.ConvTranspose1d | nn.Conv2d | nn.ConvTranspose2d
 DILATIONS = 4  # of blocks along the frames: 1, 2, 4, 8, and again
-SILENCE = 1e-20  # power
-LARGEST = 100_000_000  # parameters, which with their optimiser take 1.6 GB
+LEAST_POWER = 1e-20  # of the level that a frame is compared with
+MOST_PARAMETERS = 100_000_000  # parameters, which with their optimiser take 1.6 GB
 
 
-class Generator(nn.Module):
+def main():
+    config, _ = parse_arguments("Print both networks layer by layer: output shapes, parameters.")
+    length = config.data.length
+    for name, build in (("generator", build_generator), ("discriminator", build_discriminator)):
+        network = build(config).eval()
+        print(f"{name} of {config.preset}, for a signal of {length:,} samples\n"
+              f"  {'layer':<34}{'output shape':<22}{'parameters':>12}")
+        for layer, shape, count in layers_of(network, torch.zeros(1, 1, length)):
+            print(f"  {layer:<34}{' × '.join(map(str, shape)):<22}{count:>12,}")
+        print(f"  {'total':<56}{count_parameters(network):>12,}\n")
+
+
+@torch.inference_mode()
+def layers_of(network, signals):
+    """(name and kind, output shape without the batch, parameters) of each layer, as it is used."""
+    found = []
+    for name, layer in network.named_modules():
+        if not list(layer.children()) and not isinstance(layer, nn.Flatten):
+            title = f"{name} {type(layer).__name__}"
+            layer.register_forward_hook(
+                lambda layer, _, output, title=title:
+                found.append((title, tuple(output.shape[1:]), count_parameters(layer)))
+            )
+    network(signals)
+    return found
+
+
+class WaveformGenerator(nn.Module):
     """Convolutional encoder–decoder: mixed (batch, 1, length) to denoised, the same shape.
 
     Each encoder layer halves the length and each decoder layer doubles it; a signal of any length
@@ -187,7 +222,7 @@ class ShortTimeGenerator(nn.Module):
         box = torch.ones(1, 1, 2 * self.level_frames + 1, device=spectrum.device)
         total, count = (functional.conv1d(x, box, padding=self.level_frames)
                         for x in (frame_power, (frame_power > 0).float()))
-        level = (total / count.clamp_min(1)).squeeze(1).unsqueeze(-1) + SILENCE
+        level = (total / count.clamp_min(1)).squeeze(1).unsqueeze(-1) + LEAST_POWER
         relative = power / level
         magnitude = (relative + 1e-8) ** 0.15
         scale = magnitude / ((relative + 1e-8) * level).sqrt()
@@ -247,30 +282,35 @@ def initialise(network):
         nn.init.zeros_(module.bias)
 
 
+# The network that each kind of settings describes.
+GENERATORS = {
+    WaveformGeneratorConfig: WaveformGenerator,
+    SpectralGeneratorConfig: SpectralGenerator,
+    ShortTimeGeneratorConfig: ShortTimeGenerator,
+}
+
+
 def build_generator(config):
     """A generator with new weights, as the configuration describes it.
 
-    Raises ConfigurationFault if it would have more than LARGEST parameters.
+    Raises ConfigurationError if it would have more than MOST_PARAMETERS parameters.
     """
-    settings = dict(vars(config.generator))
-    kinds = {"waveform": Generator, "spectral": SpectralGenerator,
-             "short-time": ShortTimeGenerator}
-    return build("generator", kinds[settings.pop("kind")], settings)
+    return build("generator", GENERATORS[type(config.generator)], vars(config.generator))
 
 
 def build_discriminator(config):
     """A discriminator with new weights, for signals of the configured length; raises likewise."""
-    settings = vars(config.discriminator) | {"length": config.data.length}
-    return build("discriminator", Discriminator, settings)
+    return build("discriminator", Discriminator,
+                 vars(config.discriminator) | {"length": config.data.length})
 
 
-def build(name, kind, settings):
+def build(name, network, sizes):
     with torch.device("meta"):  # where tensors have a shape and take no memory
-        count = count_parameters(kind(**settings))
-    if count > LARGEST:
-        raise ConfigurationFault(f"the {name} would have {count:,} parameters, more than "
-                                 f"{LARGEST:,}; make the settings {name}.* smaller")
-    return kind(**settings)
+        count = count_parameters(network(**sizes))
+    if count > MOST_PARAMETERS:
+        raise ConfigurationError(f"the {name} would have {count:,} parameters, more than "
+                                 f"{MOST_PARAMETERS:,}; make the settings {name}.* smaller")
+    return network(**sizes)
 
 
 def count_parameters(network):
@@ -281,7 +321,7 @@ def count_parameters(network):
 def load_generator(path, device="cpu"):
     """The generator stored in a checkpoint, in evaluation mode, and its Config.
 
-    Raises Fault if the file is missing, damaged or of another kind.
+    Raises UserError if the file is missing, damaged or of another kind.
     """
     checkpoint = read_checkpoint(path, device)
     config = checkpoint["config"]
@@ -293,8 +333,8 @@ def load_generator(path, device="cpu"):
 def load_weights(network, weights, path):
     """Load a state dictionary out of the checkpoint at `path` into a network.
 
-    Raises Fault unless the weights fit the network, are of its types of number, finite, and such
-    that a training could have left them: no variance below zero, no layer of nothing but zeros.
+    Raises UserError unless the weights fit the network, are of its types of number, finite, and
+    such as a training could have left: no variance below zero, no layer of nothing but zeros.
     """
     try:
         for name, wanted in network.state_dict().items():
@@ -302,19 +342,23 @@ def load_weights(network, weights, path):
                 raise TypeError(f"{name} is of type {weights[name].dtype}")
         network.load_state_dict(weights)
     except Exception as error:  # what is wrong in them leads torch to errors of any kind
-        raise Fault(f"{path} has weights that do not fit its settings; train again") from error
+        raise UserError(f"{path} has weights that do not fit its settings; train again") from error
     for name, values in network.state_dict().items():
         if not values.isfinite().all():
-            raise Fault(f"{path} has weights that are not finite ({name}); train again")
+            raise UserError(f"{path} has weights that are not finite ({name}); train again")
         if name.endswith("running_var") and (values < 0).any():
-            raise Fault(f"{path} has a variance below zero ({name}); train again")
+            raise UserError(f"{path} has a variance below zero ({name}); train again")
         if values.ndim > 1 and not values.any():
-            raise Fault(f"{path} has a layer of nothing but zeros ({name}); train again")
+            raise UserError(f"{path} has a layer of nothing but zeros ({name}); train again")
 
 
 @torch.inference_mode()
-def denoise(generator, mixed, batch_size=500):
+def apply_generator(generator, mixed, batch_size=500):
     """Denoise an array (count, length) of float32 in batches; returns the same shape."""
     device = next(generator.parameters()).device
     batches = torch.from_numpy(mixed).unsqueeze(1).split(batch_size)
     return torch.cat([generator(batch.to(device)).cpu() for batch in batches]).squeeze(1).numpy()
+
+
+if __name__ == "__main__":
+    run(main)

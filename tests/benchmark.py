@@ -26,14 +26,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmark_recordings import measure_recordings
 
-from config import REPOSITORY, resolve
 from create_data import create_data
-from dataset import SignalDataset, loaders
-from game import new_game, probed_precision, train_epoch, validate
-from losses import l1_loss
-from models import denoise
-from signals import draw
-from train_gan import choose_device
+from dan.configuration import resolve
+from dan.losses import l1_loss
+from dan.sections import REPOSITORY
+from dan.signals import draw
+from dan.training import choose_device, new_training, probe_precision
+from dataset import StoredPairs, loaders
+from models import apply_generator
+from train_gan import train_epoch, validate
 
 PLAIN = ["generator.fourier=false", "discriminator.fourier=false", "training.precision=float32"]
 # Epochs until patience ended the published recipe, and all of dan's.
@@ -73,18 +74,18 @@ def time_steps(config, plain, device):
     """A generator step: through the Fourier transform, and with torch's own layers."""
     seconds = {}
     for name, settings in (("Fourier", config), ("torch", plain)):
-        game = new_game(settings, device)
+        state = new_training(settings, device)
         clean, mixed = (x.to(device) for x in next(iter(loaders(settings)[0])))
 
-        def step(game=game, clean=clean, mixed=mixed):
-            loss = l1_loss(game.generator(mixed), clean)
-            game.generator_optimizer.zero_grad()
+        def step(state=state, clean=clean, mixed=mixed):
+            loss = l1_loss(state.generator(mixed), clean)
+            state.generator_optimizer.zero_grad()
             loss.backward()
-            game.generator_optimizer.step()
+            state.generator_optimizer.step()
 
-        def forward(game=game, mixed=mixed):
+        def forward(state=state, mixed=mixed):
             with torch.inference_mode():
-                game.generator(mixed)
+                state.generator(mixed)
 
         seconds[name] = median_of(step, 10), median_of(forward, 10)
         row(f"generator step, batch 50, {name}", f"{1e3 * seconds[name][0]:.0f} ms",
@@ -96,7 +97,7 @@ def time_steps(config, plain, device):
 def time_epochs(config, paths, device):
     """Epochs of dan, of dan-published, and of a plain DataLoader loop of the same networks."""
     plain = resolve("dan", paths + PLAIN)
-    one_by_one = DataLoader(SignalDataset(plain, "train"), plain.training.batch_size, shuffle=True)
+    one_by_one = DataLoader(StoredPairs(plain, "train"), plain.training.batch_size, shuffle=True)
     published = resolve("dan-published", paths)
     players = {}
     for name, settings, loader in (
@@ -104,10 +105,12 @@ def time_epochs(config, paths, device):
         ("dan-published", published, loaders(published, device)[0]),
         ("a plain loop", plain, one_by_one),
     ):
-        players[name] = game, _, training = new_game(settings, device), loader, settings.training
+        state, training = new_training(settings, device), settings.training
+        players[name] = state, loader, training
         if name == "dan":
-            game.precision = probed_precision(game, loader.dataset, training)
-            print(f"  precision {game.precision[0]}: {game.precision[1]}")
+            state.precision = probe_precision(state, loader.dataset, training)
+            for network, (precision, reason) in state.precision.items():
+                print(f"  {network} {precision}: {reason}")
     # In turns, so that a slow moment of the machine meets all of them alike.
     rounds = [
         {
@@ -126,37 +129,37 @@ def time_epochs(config, paths, device):
     ratios = [plain / dan for plain, dan in zip(seconds["a plain loop"], seconds["dan"],
                                                 strict=True)]
     row("  epoch against the plain loop", f"{ratios[0]:.1f} ×",
-        f"faster; {ratios[1]:.1f} × with the discriminator; asked: 5 with fast bfloat16, else 2")
+        f"faster; {ratios[1]:.1f} × with the discriminator; asked: 5 with AMX, else 3")
     whole = {
         name: 40 * seconds[name][0] + (epochs - 40) * seconds[name][1]
         for name, epochs in EPOCHS.items()
     }
     row("  whole training, dan", f"1/{whole['dan-published'] / whole['dan']:.1f}",
-        "of dan-published's time; asked: 1/8 with fast bfloat16, else 1/3")
+        "of dan-published's time; asked: 1/4 with AMX, else 1/3")
     validation = loaders(config, device)[1]
-    game = players["dan"][0]
-    share = timed(lambda: validate(game, validation, config.training, True)) / seconds["dan"][1]
+    state = players["dan"][0]
+    share = timed(lambda: validate(state, validation, config.training, True)) / seconds["dan"][1]
     row("  validation", f"{share:.0%}", "of an epoch")
 
 
 def time_inference(config):
     _, _, mixed = draw(config.data, "test", 1000)
-    generator = new_game(config, torch.device("cpu")).generator.eval()
-    seconds = median_of(lambda: denoise(generator, mixed), 3)
+    generator = new_training(config, torch.device("cpu")).generator.eval()
+    seconds = median_of(lambda: apply_generator(generator, mixed), 3)
     row("denoising 1,000 signals", f"{seconds:.2f} s", f"{1000 / seconds:.0f} × real time")
 
 
 def time_to_quality(config, device):
     """Seconds of training, validation left out, until the validation SNR passes some values."""
     train_loader, validation_loader = loaders(config, device)
-    game = new_game(config, device)
-    game.precision = probed_precision(game, train_loader.dataset, config.training)
+    state = new_training(config, device)
+    state.precision = probe_precision(state, train_loader.dataset, config.training)
     spent, wanted = 0.0, list(QUALITIES_DB)
     for epoch in range(1, config.training.max_epochs + 1):
         train_loader.sampler.set_epoch(epoch)
         train_loader.dataset.set_epoch(epoch)
-        spent += timed(lambda e=epoch: train_epoch(game, train_loader, config.training, e))
-        snr = validate(game, validation_loader, config.training, False)["snr_db"]
+        spent += timed(lambda e=epoch: train_epoch(state, train_loader, config.training, e))
+        snr = validate(state, validation_loader, config.training, False)["snr_db"]
         while wanted and snr > wanted[0]:
             row(f"dan passes {wanted.pop(0)} dB", f"{spent:.0f} s", f"epoch {epoch}")
         if not wanted:

@@ -14,11 +14,12 @@ import numpy as np
 import soundfile
 from scipy import signal
 
-from config import REPOSITORY, resolve
+from dan.configuration import resolve
+from dan.errors import UserError
+from dan.recordings import find_recordings, read_recording, resample
+from dan.sections import REPOSITORY
+from dan.signals import mix, si_sdr
 from denoise import Denoiser
-from faults import Fault
-from recordings import find_recordings, read_recording, resample
-from signals import mix, si_sdr
 
 RATE = 8000
 SNR_DB = 2.5
@@ -90,7 +91,7 @@ def draw_clips(folder):
     for index in rng.permutation(len(paths)):
         try:
             clip = read_recording(paths[index], RATE, RATE)[0]
-        except Fault:  # silence, which speech folders hold too
+        except UserError:  # silence, which speech folders hold too
             continue
         if CLIP_SECONDS[0] <= len(clip) / RATE <= CLIP_SECONDS[1]:
             clips.append(clip)

@@ -4,29 +4,28 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import described
 
-from baselines import (
+from dan.baselines import (
     cramer_rao_bound_db,
     lowpass,
     sinusoid_oracle,
     wavelet_shrinkage,
     wiener,
 )
-from config import resolve
-from signals import (
+from dan.metrics import snr_db, total_snr_db
+from dan.signals import (
     count_unknowns,
     draw,
     draw_components,
-    snr_db,
     streams,
-    total_snr_db,
 )
 
-DATA = resolve().data
+DATA = described().data
 
 
 def test_lowpass_keeps_the_band_shifts_nothing_and_stops_the_rest():
-    evaluation = resolve().evaluation
+    evaluation = described().evaluation
     time = np.arange(4096) / 256
     kept, stopped = np.sin(2 * np.pi * 60 * time), np.sin(2 * np.pi * 101 * time)
     middle = slice(1000, 3000)
@@ -98,7 +97,7 @@ def tangents(frequency, amplitude, phase, data):
 ])
 def test_the_bound_is_that_of_noise_projected_on_the_tangents(overrides):
     """A simulation of the best unbiased estimator: the noise that lies along the parameters."""
-    data, count = resolve("dan", overrides).data, 4000
+    data, count = described("dan", *overrides).data, 4000
     clean, _, mixed = (x.astype(float) for x in draw(data, "test", count))
     components = draw_components(data, count, streams(data, "test")[0])
     error = np.empty_like(clean)

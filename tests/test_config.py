@@ -1,18 +1,22 @@
 """Presets, overrides and what is said about a wrong one."""
 
+import os
+import re
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError, asdict
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
-from conftest import one_error
+from conftest import DESCRIBED, described, one_error
 from scipy import signal
 
-from config import PRESETS, REPOSITORY, from_dict, lowpass_order, resolve
-from faults import ConfigurationFault
+from config import PRESETS
+from dan.configuration import from_dict, resolve, to_dict
+from dan.errors import ConfigurationError
+from dan.sections import REPOSITORY
+from dan.settings import list_settings
 from models import build_discriminator, build_generator, count_parameters
-from settings import as_text, settings
 
 
 @pytest.mark.parametrize(("preset", "generator", "discriminator"), [
@@ -22,7 +26,7 @@ from settings import as_text, settings
     ("spectral", 21_698, 10_577),
 ])
 def test_parameter_counts_are_exact(preset, generator, discriminator):
-    config = resolve(preset)
+    config = described(preset)
     assert count_parameters(build_generator(config)) == generator
     assert count_parameters(build_discriminator(config)) == discriminator
 
@@ -41,14 +45,14 @@ def test_settings_are_frozen_and_every_one_has_a_meaning():
     config = resolve()
     with pytest.raises(FrozenInstanceError):
         config.data.seed = 1
-    assert all(len(item.metadata["meaning"]) > 10 for _, _, item in settings(config))
+    assert all(len(item.metadata["meaning"]) > 10 for _, _, item in list_settings(config))
 
 
 def test_a_stored_configuration_comes_back_equal():
     config = resolve("dan-small", ["data.snr_db=-5,10"])
-    assert from_dict(asdict(config)) == config
-    assert from_dict(asdict(resolve("spectral"))) == resolve("spectral")
-    with pytest.raises(ConfigurationFault):
+    assert from_dict(to_dict(config)) == config
+    assert from_dict(to_dict(resolve("spectral"))) == resolve("spectral")
+    with pytest.raises(ConfigurationError):
         from_dict({"preset": "dan"})
 
 
@@ -100,19 +104,19 @@ def test_an_impossible_override_names_key_value_and_cure(override, overrides, sc
     ("generator.encoder_filters=4", ["unknown key 'generator.encoder_filters'"]),
 ])
 def test_the_spectral_presets_settings_are_checked(override, parts):
-    with pytest.raises(ConfigurationFault) as fault:
+    with pytest.raises(ConfigurationError) as error:
         resolve("spectral", [override])
-    assert all(part in str(fault.value) for part in parts)
+    assert all(part in str(error.value) for part in parts)
 
 
 def test_the_audio_presets_frames_are_a_power_of_two():
-    with pytest.raises(ConfigurationFault, match="power of 2, such as 512"):
+    with pytest.raises(ConfigurationError, match=r"power of 2, such as 512"):
         resolve("audio", ["generator.frame_length=300"])
 
 
 def test_frequency_bins_are_halved_no_more_than_they_can():
     assert resolve("audio", ["generator.frame_length=16", "generator.levels=3"])
-    with pytest.raises(ConfigurationFault, match="levels=4"):
+    with pytest.raises(ConfigurationError, match="levels=4"):
         resolve("audio", ["generator.frame_length=16"])
 
 
@@ -127,28 +131,30 @@ def test_wrong_presets_options_and_devices(overrides, script, tmp_path):
     assert not (tmp_path / "checkpoints").exists()
 
 
-@pytest.mark.parametrize("name", ["create_data", "dataset", "train_gan", "evaluate"])
+@pytest.mark.parametrize("name", ["create_data", "dataset", "models", "train_gan", "evaluate"])
 def test_help_lists_every_key_with_its_current_value(name, script):
-    code, out, _ = script(name, "--help", "--preset", "dan-small", "training.max_epochs=7")
+    code, out, _ = script(name, "--help", "--preset", "dan-small", "training.max_epochs=7",
+                          "generator.encoder_filters=6")
     assert code == 0
     assert "training.max_epochs=7" in out and "generator.encoder_filters=6" in out
-    assert all(key in out for key, _, _ in settings(resolve()))
+    assert all(key in out for key, _, _ in list_settings(resolve()))
 
 
-def test_config_prints_itself_from_any_folder(tmp_path):
-    command = [sys.executable, str(REPOSITORY / "config.py"), "--preset", "dan-small"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert "data.snr_db=-2.0" in result.stdout
-    assert "26,373" in result.stdout and "1,245" in result.stdout
+def test_models_prints_both_networks_from_any_folder(tmp_path):
+    command = [sys.executable, str(REPOSITORY / "models.py"), *DESCRIBED["dan-small"],
+               "--preset", "dan-small"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True,
+                            encoding="utf-8", env=os.environ | {"PYTHONIOENCODING": "utf-8"})
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["layers.0", "LongConv1d", "6", "×", "128", "390"] in lines
+    assert ["total", "26,373"] in lines and ["total", "1,245"] in lines
 
 
-def test_readme_lists_every_setting_as_it_is():
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    others = [row for preset in ("spectral", "audio") for row in settings(resolve(preset))
-              if row[0].startswith("generator.")]
-    for key, value, item in [*settings(resolve()), *others]:
-        row = f"| `{key}` | {as_text(value)} | {item.metadata['meaning']} |"
-        assert row in readme, f"README's table lacks: {row}"
+def test_the_page_of_settings_is_up_to_date():
+    page = (REPOSITORY / "docs/settings.md").read_text(encoding="utf-8")
+    keys = {key for preset in PRESETS for key, _, _ in list_settings(resolve(preset))}
+    assert keys <= set(re.findall(r"`(\w+\.\w+)`", page)), "run make docs"
+    assert all(f"| `{preset}` |" in page for preset in PRESETS), "run make docs"
 
 
 def test_the_order_of_the_lowpass_is_that_of_scipy():
@@ -156,11 +162,11 @@ def test_the_order_of_the_lowpass_is_that_of_scipy():
         evaluation = resolve("dan", [f"evaluation.lowpass_passband={passband}",
                                      f"evaluation.lowpass_stopband={stopband}"]).evaluation
         order, _ = signal.buttord(passband, stopband, 0.05, 60, fs=256)
-        assert np.ceil(lowpass_order(evaluation, 256)) == order
+        assert np.ceil(evaluation.lowpass_order(256)) == order
 
 
 def test_batch_normalisation_is_given_two_values():
     short = ["data.duration=0.03125", "training.batch_size=1"]
     assert resolve("dan", [*short, "generator.depth=2"])
-    with pytest.raises(ConfigurationFault, match=r"generator.depth=4.*at least two values"):
+    with pytest.raises(ConfigurationError, match=r"generator.depth=4.*at least two values"):
         resolve("dan", short)

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from conftest import described
 from torch import nn
 from torch.nn import functional
 
-from config import resolve
-from convolutions import LONGEST, LongConv1d, LongConvTranspose1d
+from dan.fourier_convolutions import LONGEST, LongConv1d, LongConvTranspose1d
 from models import build_discriminator, build_generator
 
 LENGTHS = [2, 6, 16, 100, 128, 256]
@@ -57,7 +57,7 @@ def test_gradients_are_those_of_torch(layer):
 def test_both_ways_share_weights_and_results(build, preset):
     torch.manual_seed(0)
     off = [f"{section}.fourier=false" for section in ("generator", "discriminator")]
-    fast, plain = build(resolve(preset)).eval(), build(resolve(preset, off)).eval()
+    fast, plain = build(described(preset)).eval(), build(described(preset, *off)).eval()
     plain.load_state_dict(fast.state_dict())
     signals = torch.randn(4, 1, 256)
     torch.testing.assert_close(fast(signals), plain(signals), atol=2e-5, rtol=1e-4)

@@ -9,11 +9,11 @@ import torch
 from conftest import one_error
 from scipy.io import wavfile
 
-from config import resolve
 from create_data import create_data
-from dataset import ShuffledBatches, SignalDataset, loaders
-from faults import Fault
-from signals import snr_db
+from dan.configuration import resolve
+from dan.errors import UserError
+from dan.metrics import snr_db
+from dataset import RemixedPairs, ShuffledBatches, StoredPairs, loaders
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_a_file_that_no_run_wrote_is_never_replaced(config):
     foreign = config.data_folder / "validation/noise/noise_0003.npy"
     foreign.parent.mkdir(parents=True)
     foreign.write_bytes(b"mine")
-    with pytest.raises(Fault, match=r"noise_0003\.npy is not in the manifest"):
+    with pytest.raises(UserError, match=r"noise_0003\.npy is not in the manifest"):
         create_data(config)
     assert list(contents(config.data_folder)) == [Path("validation/noise/noise_0003.npy")]
 
@@ -80,14 +80,14 @@ def test_a_run_that_was_cut_short_is_recognised_and_can_be_repeated(config, monk
         patch.setattr("create_data.write_wavs", full_disk)
         with pytest.raises(KeyboardInterrupt):
             create_data(config)
-    with pytest.raises(Fault, match="cut short; run create_data"):
-        SignalDataset(config, "train")
+    with pytest.raises(UserError, match="cut short; run create_data"):
+        StoredPairs(config, "train")
     create_data(config)
-    assert len(SignalDataset(config, "train")) == 40
+    assert len(StoredPairs(config, "train")) == 40
 
 
 def test_dataset_pairs_tensors(config, data):
-    dataset = SignalDataset(config, "train")
+    dataset = StoredPairs(config, "train")
     clean, mixed = dataset[6]
     assert clean.shape == mixed.shape == (1, 256) and clean.dtype == torch.float32
     np.testing.assert_array_equal(clean[0], np.load(data / "train/clean/clean_0007.npy"))
@@ -114,7 +114,7 @@ def test_the_order_depends_on_seed_and_epoch_alone():
 
 
 def test_remixing_pairs_each_signal_with_other_noise_at_the_same_snr(config, data):
-    stored, remixed = SignalDataset(config, "train"), SignalDataset(config, "train", remix=True)
+    stored, remixed = StoredPairs(config, "train"), RemixedPairs(config, "train")
     indices = torch.arange(40)
     mixtures = []
     for epoch in (1, 2, 1):
@@ -132,7 +132,7 @@ def test_remixing_pairs_each_signal_with_other_noise_at_the_same_snr(config, dat
 
 
 def test_remixed_noise_is_stored_noise_shifted_and_turned(config, data):
-    remixed = SignalDataset(config, "train", remix=True)
+    remixed = RemixedPairs(config, "train")
     remixed.set_epoch(7)
     clean, mixed = remixed[torch.tensor([5])]
     residual = (mixed - clean)[0, 0].numpy()
@@ -144,7 +144,7 @@ def test_remixed_noise_is_stored_noise_shifted_and_turned(config, data):
 def test_a_range_of_snr_is_drawn_anew_at_each_remix(overrides):
     config = resolve("dan", [*overrides, "data.snr_db=-5,10"])
     create_data(config)
-    remixed = SignalDataset(config, "train", remix=True)
+    remixed = RemixedPairs(config, "train")
     measured = []
     for epoch in (1, 2):
         remixed.set_epoch(epoch)
@@ -155,7 +155,8 @@ def test_a_range_of_snr_is_drawn_anew_at_each_remix(overrides):
 
 def test_validation_and_test_data_are_never_remixed(config, data):
     train, validation = loaders(config)
-    assert train.dataset.remix and not validation.dataset.remix
+    assert isinstance(train.dataset, RemixedPairs)
+    assert isinstance(validation.dataset, StoredPairs)
 
 
 def test_dataset_script_describes_and_writes_nothing(script, overrides, data):

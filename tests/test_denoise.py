@@ -6,21 +6,22 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import one_error
+from conftest import described, one_error
 
-import denoise
-from checkpoints import write_checkpoint
-from config import resolve
 from create_data import create_data
+from dan import denoising
+from dan.checkpoints import write_checkpoint
+from dan.denoising import blocks, resampled, windows
+from dan.metrics import total_snr_db
+from dan.recordings import resample
+from dan.signals import draw
+from dan.training import new_training
 from dataset import loaders
-from denoise import Denoiser, blocks, resampled, windows
-from game import new_game
-from models import denoise as denoise_batches
-from models import load_generator
-from recordings import resample
-from signals import draw, total_snr_db
+from denoise import Denoiser
+from models import apply_generator, load_generator
 from train_gan import train
 
+CPU = torch.device("cpu")
 RATE = 8000
 SMALL = ["generator.channels=4", "generator.blocks=2", "generator.level_frames=5",
          "training.device=cpu"]
@@ -34,9 +35,9 @@ def noise(seconds, rate=RATE, seed=0, channels=()):
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     """A checkpoint of a small `audio` network whose random weights do something to a signal."""
-    config = resolve("audio", SMALL)
+    config = described("audio", *SMALL)
     path = tmp_path_factory.mktemp("checkpoints") / "best.pt"
-    write_checkpoint(path, new_game(config, torch.device("cpu")).checkpoint(config))
+    write_checkpoint(path, new_training(config, CPU).checkpoint(config))
     return path
 
 
@@ -63,7 +64,7 @@ def test_windows_cover_every_sample_once_with_zeros_beyond_the_ends():
 
 @pytest.mark.parametrize(("rates"), [(44_100, 8000), (8000, 44_100), (11_025, 8000), (8000, 7999)])
 def test_resampling_in_pieces_is_resampling_at_once(rates, monkeypatch):
-    monkeypatch.setattr(denoise, "PIECE", 3000)
+    monkeypatch.setattr(denoising, "PIECE", 3000)
     samples = noise(1.7, rates[0], channels=(2,))
     pieces = list(resampled(iter(np.array_split(samples, 7, axis=1)), *rates))
     at_once = resample(samples, *rates)
@@ -72,8 +73,8 @@ def test_resampling_in_pieces_is_resampling_at_once(rates, monkeypatch):
 
 
 def test_a_stream_equals_the_whole(denoiser, monkeypatch):
-    monkeypatch.setattr(denoise, "BLOCK_SECONDS", 1)
-    streaming = Denoiser(denoiser.generator, resolve("audio").data)
+    monkeypatch.setattr(denoising, "BLOCK_SECONDS", 1)
+    streaming = Denoiser(denoiser.generator, described("audio").data)
     mixed = noise(7.3)
     with torch.inference_mode():
         whole = denoiser.generator(torch.from_numpy(mixed)[None, None])[0, 0].numpy()
@@ -103,7 +104,7 @@ def test_the_level_is_kept_and_does_not_matter(denoiser):
 
 
 def test_many_short_signals_are_denoised_as_each_by_itself(denoiser, monkeypatch):
-    monkeypatch.setattr(denoise, "ROWS", 3)
+    monkeypatch.setattr(denoising, "ROWS", 3)
     many = noise(0.1, channels=(7,))
     np.testing.assert_allclose(denoiser(many)[5], denoiser(many[5]), atol=1e-6)
 
@@ -130,8 +131,8 @@ def test_what_is_no_signal_is_refused(denoiser):
 
 @pytest.mark.parametrize("preset", ["dan-small", "spectral"])
 def test_networks_of_whole_signals_denoise_recordings_too(preset):
-    config = resolve(preset, ["training.device=cpu"])
-    generator = new_game(config, torch.device("cpu")).generator
+    config = described(preset)
+    generator = new_training(config, CPU).generator
     mixed = noise(3, 256)
     result = Denoiser(generator, config.data)(mixed)
     assert result.shape == mixed.shape and result.std() > 0
@@ -304,13 +305,13 @@ def test_wrong_calls_say_what_to_do(script, tmp_path):
 def spectral(tmp_path_factory):
     """A checkpoint of `spectral` after four epochs: 8 s of training on one core."""
     folder = tmp_path_factory.mktemp("spectral")
-    config = resolve("spectral", [
+    config = described("spectral", 
         "training.max_epochs=4", "training.pretrain_epochs=4", "training.device=cpu",
         *(f"paths.{name}={folder / name}" for name in ("data", "images", "checkpoints")),
-    ])
+    )
     create_data(config)
-    game = new_game(config, torch.device("cpu"))
-    train(game, *loaders(config), config)
+    state = new_training(config, CPU)
+    train(state, *loaders(config), config)
     return config.checkpoint_folder / "best.pt", config
 
 
@@ -318,7 +319,7 @@ def test_signals_of_the_trained_length_go_through_in_one_piece(spectral, script,
     path, config = spectral
     clean, _, mixed = draw(config.data, "test", 300)
     network = load_generator(path)[0]
-    by_network = denoise_batches(network, mixed)
+    by_network = apply_generator(network, mixed)
     assert total_snr_db(clean, by_network) > 12
     denoised = Denoiser.load(path)(mixed, 256)
     np.testing.assert_allclose(denoised, by_network, atol=1e-5)

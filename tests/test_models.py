@@ -4,41 +4,43 @@ import numpy as np
 import pytest
 import scipy
 import torch
+from conftest import described
 from torch import nn
 
-import checkpoints
-from config import PRESETS, resolve
-from faults import Fault
-from game import new_game
-from losses import adversarial_loss, discriminator_loss, l1_loss, snr_spectrum_loss
-from models import build_discriminator, build_generator, denoise, load_generator
+from config import PRESETS
+from dan import checkpoints
+from dan.configuration import resolve
+from dan.errors import UserError
+from dan.losses import adversarial_loss, discriminator_loss, l1_loss, snr_spectrum_loss
+from dan.training import new_training
+from models import apply_generator, build_discriminator, build_generator, load_generator
 
 
 @pytest.mark.parametrize("length", [1, 3, 100, 255, 256, 1000])
 @pytest.mark.parametrize("preset", ["dan", "dan-small", "spectral", "audio"])
 def test_generator_keeps_any_length(preset, length):
-    generator = build_generator(resolve(preset)).eval()
+    generator = build_generator(described(preset)).eval()
     assert generator(torch.randn(2, 1, length)).shape == (2, 1, length)
 
 
 @pytest.mark.parametrize("kernel_size", [2, 5, 31, 64])
 def test_any_kernel_keeps_the_length(kernel_size):
-    config = resolve("dan-small", [f"generator.kernel_size={kernel_size}",
-                                   f"discriminator.kernel_size={kernel_size}"])
+    config = described("dan-small", f"generator.kernel_size={kernel_size}",
+                                   f"discriminator.kernel_size={kernel_size}")
     signals = torch.randn(3, 1, 256)
     assert build_generator(config)(signals).shape == (3, 1, 256)
     assert build_discriminator(config)(signals).shape == (3,)
 
 
 def test_layers_are_those_of_the_table():
-    generator = build_generator(resolve())
+    generator = build_generator(described())
     table = ([nn.Conv1d, nn.BatchNorm1d, nn.LeakyReLU] * 4
              + [nn.ConvTranspose1d, nn.BatchNorm1d, nn.LeakyReLU] * 4)
     assert all(map(isinstance, generator.layers, table)) and len(generator.layers) == len(table)
     encoded = generator.layers[:12](torch.randn(2, 1, 256))
     assert encoded.shape == (2, 16, 16)
     assert generator.layers[2].negative_slope == 0.1
-    assert build_discriminator(resolve()).features[2].negative_slope == 0.01
+    assert build_discriminator(described()).features[2].negative_slope == 0.01
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -68,11 +70,11 @@ def test_losses_have_their_closed_forms():
     assert l1_loss(torch.zeros(2, 1, 4), torch.full((2, 1, 4), -3.0)).item() == 3
 
 
-def test_denoise_is_the_network_in_batches():
-    generator = build_generator(resolve("dan-small")).eval()
+def test_a_generator_is_applied_in_batches():
+    generator = build_generator(described("dan-small")).eval()
     mixed = np.random.default_rng(0).normal(size=(7, 256)).astype(np.float32)
     whole = generator(torch.from_numpy(mixed).unsqueeze(1)).squeeze(1).detach().numpy()
-    np.testing.assert_allclose(denoise(generator, mixed, batch_size=3), whole, atol=1e-5)
+    np.testing.assert_allclose(apply_generator(generator, mixed, batch_size=3), whole, atol=1e-5)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\x80\x04.", b"PK\x03\x04 half a file"])
@@ -80,22 +82,22 @@ def test_a_checkpoint_that_is_none_is_refused(content, tmp_path):
     path = tmp_path / "best.pt"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(Fault, match=r"best\.pt"):
+    with pytest.raises(UserError, match=r"best\.pt"):
         load_generator(path)
 
 
 def test_a_checkpoint_of_another_version_is_refused(config, tmp_path):
-    contents = new_game(config, torch.device("cpu")).checkpoint(config)
+    contents = new_training(config, torch.device("cpu")).checkpoint(config)
     for change, message in ({"format": 0}, "format 0"), ({"config": {"preset": "dan"}}, "lacks"):
         torch.save(contents | {"format": checkpoints.FORMAT} | change, tmp_path / "best.pt")
-        with pytest.raises(Fault, match=message) as fault:
+        with pytest.raises(UserError, match=message) as error:
             load_generator(tmp_path / "best.pt")
-        assert "best.pt" in str(fault.value) and "train again" in str(fault.value)
+        assert "best.pt" in str(error.value) and "train again" in str(error.value)
 
 
 def test_a_checkpoint_never_runs_code(tmp_path):
     torch.save({"format": nn.Linear(1, 1)}, tmp_path / "best.pt")
-    with pytest.raises(Fault, match=r"best\.pt"):
+    with pytest.raises(UserError, match=r"best\.pt"):
         load_generator(tmp_path / "best.pt")
 
 
@@ -116,28 +118,28 @@ def spoil(weights, kind):
     ("variance", "below zero"),
 ])
 def test_weights_that_no_training_leaves_are_refused(kind, message, config, tmp_path):
-    checkpoint = new_game(config, torch.device("cpu")).checkpoint(config)
+    checkpoint = new_training(config, torch.device("cpu")).checkpoint(config)
     path = tmp_path / "best.pt"
     checkpoints.write_checkpoint(path, checkpoint)
     load_generator(path)
     checkpoints.write_checkpoint(
         path, checkpoint | {"generator": spoil(checkpoint["generator"], kind)}
     )
-    with pytest.raises(Fault, match=rf"best\.pt.*{message}"):
+    with pytest.raises(UserError, match=rf"best\.pt.*{message}"):
         load_generator(path)
 
 
 @pytest.mark.parametrize("length", [1, 9, 256, 1000])
 @pytest.mark.parametrize("preset", ["spectral", "audio"])
 def test_a_transform_is_undone_by_its_inverse(preset, length):
-    generator = build_generator(resolve(preset))
+    generator = build_generator(described(preset))
     signals = torch.randn(3, length)
     torch.testing.assert_close(generator.inverse(generator.transform(signals), length), signals,
                                atol=1e-5, rtol=1e-5)
 
 
 def test_the_spectral_generators_transform_is_the_zero_padded_fourier_transform():
-    generator = build_generator(resolve("spectral"))
+    generator = build_generator(described("spectral"))
     signals = np.random.default_rng(0).normal(size=(2, 256))
     expected = np.fft.rfft(signals, 512) / 16
     spectrum = generator.transform(torch.from_numpy(signals).float())
@@ -145,7 +147,7 @@ def test_the_spectral_generators_transform_is_the_zero_padded_fourier_transform(
 
 
 def test_the_short_time_transform_is_that_of_scipy():
-    generator = build_generator(resolve("audio"))
+    generator = build_generator(described("audio"))
     signals = np.random.default_rng(0).normal(size=1024)
     window = np.hanning(257)[:256] ** 0.5
     expected = scipy.signal.ShortTimeFFT(window, 128, 1).stft(signals, p0=0, p1=9).T
@@ -158,7 +160,7 @@ def test_the_short_time_transform_is_that_of_scipy():
 def test_an_output_depends_on_its_context_alone():
     torch.manual_seed(0)
     overrides = ["generator.level_frames=4", "generator.channels=4", "generator.blocks=3"]
-    generator = build_generator(resolve("audio", overrides)).eval()
+    generator = build_generator(described("audio", *overrides)).eval()
     before = torch.randn(1, 1, 16_000)
     after = before.clone()
     after[..., 8000:] += torch.randn(8000)
@@ -184,7 +186,7 @@ def test_the_loss_for_recordings_has_its_closed_form_at_every_level():
 
 @pytest.mark.parametrize("length", [300, 8000])
 def test_the_short_time_generator_trains(length):
-    generator = build_generator(resolve("audio", ["generator.channels=4"]))
+    generator = build_generator(described("audio", "generator.channels=4"))
     clean, mixed = torch.randn(2, 2, 1, length)
     snr_spectrum_loss(generator(mixed), clean).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in generator.parameters())
@@ -192,6 +194,6 @@ def test_the_short_time_generator_trains(length):
 
 @pytest.mark.parametrize("preset", ["spectral", "audio"])
 def test_transforms_stay_in_float32_under_bfloat16(preset):
-    generator = build_generator(resolve(preset))
+    generator = build_generator(described(preset))
     with torch.autocast("cpu", torch.bfloat16):
         assert generator(torch.randn(2, 1, 256)).dtype == torch.float32

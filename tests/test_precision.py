@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from conftest import described
 
-import precision
-from config import resolve
-from game import NETWORKS, new_game, probed_precision
+from dan import precision
+from dan.precision import autocast, choose_precision, is_fast, probe, relative_error
+from dan.training import NETWORKS, new_training, probe_precision
 from models import build_discriminator, build_generator
-from precision import autocast, choose_precision, is_fast, probe, relative_error
 
 CPU = torch.device("cpu")
 WHOLE = torch.ones(3), torch.ones(4), 3.0  # outputs, gradients, seconds of a step
@@ -66,22 +66,22 @@ def test_what_is_fast_depends_on_the_processor_alone(capabilities, limit, fourie
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     if limit:
         monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
-    assert is_fast(build_generator(resolve("dan-small")), CPU) == fourier
-    assert is_fast(build_generator(resolve("spectral")), CPU) == plain
+    assert is_fast(build_generator(described("dan-small")), CPU) == fourier
+    assert is_fast(build_generator(described("spectral")), CPU) == plain
 
 
 def test_each_network_has_a_precision_of_its_own(config, monkeypatch):
     """As on a processor with AMX, where the discriminator's few channels give garbage."""
-    game, probed = new_game(config, CPU), probe
+    state, probed = new_training(config, CPU), probe
 
     def faulty(network, inputs, targets, name):
         outputs, gradients, seconds = probed(network, inputs, targets, "float32")
-        garbage = network is game.discriminator and name == "bfloat16"
+        garbage = network is state.discriminator and name == "bfloat16"
         return torch.randn_like(outputs) if garbage else outputs, gradients, seconds
 
     monkeypatch.setattr(precision, "probe", faulty)
     monkeypatch.setattr(precision, "is_fast", lambda network, device: True)
-    found = probed_precision(game, Pairs(*torch.randn(2, 40, 1, 256)), config.training)
+    found = probe_precision(state, Pairs(*torch.randn(2, 40, 1, 256)), config.training)
     assert [found[network][0] for network in NETWORKS] == ["bfloat16", "float32"]
     assert "is wrong here" in found["discriminator"][1]
 
@@ -98,13 +98,13 @@ class Pairs:
 
 @pytest.mark.parametrize("preset", ["dan", "dan-small", "spectral", "audio"])
 def test_whatever_is_chosen_on_this_machine_agrees_with_float32(preset):
-    config = resolve(preset)
-    game, generator = new_game(config, CPU), torch.Generator().manual_seed(0)
+    config = described(preset)
+    state, generator = new_training(config, CPU), torch.Generator().manual_seed(0)
     clean, mixed = torch.randn(2, 8, 1, config.data.length, generator=generator)
-    found = probed_precision(game, Pairs(clean, mixed), config.training)
+    found = probe_precision(state, Pairs(clean, mixed), config.training)
     for name, inputs, targets in (("generator", mixed, clean),
                                   ("discriminator", clean, torch.arange(8.0) % 2)):
-        network = getattr(game, name)
+        network = getattr(state, name)
         outputs, gradients, _ = probe(network, inputs, targets, found[name][0])
         expected, expected_gradients, _ = probe(network, inputs, targets, "float32")
         assert relative_error(outputs, expected) < 0.02, (name, found[name])

@@ -7,7 +7,6 @@ import io
 import json
 import resource
 import sys
-from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -17,17 +16,19 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 
-import settings as project_settings
-from checkpoints import read_checkpoint, write_checkpoint
-from config import PRESETS, from_dict, resolve
-from create_data import claim_files, create_data
-from dataset import SignalDataset, manifest_path, read_signal
+from config import PRESETS
+from create_data import create_data
+from dan.checkpoints import read_checkpoint, write_checkpoint
+from dan.configuration import from_dict, resolve, to_dict
+from dan.errors import ConfigurationError, UserError
+from dan.recordings import read_recording
+from dan.settings import list_settings
+from dan.storage import claim_files, manifest_path, read_signal
+from dan.training import new_training
+from dan.training_folder import refuse_to_replace
+from dataset import StoredPairs
 from denoise import Denoiser, plan
-from faults import ConfigurationFault, Fault
-from game import new_game
 from models import load_generator
-from recordings import read_recording
-from train_gan import refuse_to_replace
 
 MOST_MEMORY = 2**30
 
@@ -53,7 +54,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def small(folder):
-    """A small trained-like setting: data on disk, and a checkpoint of its game."""
+    """A small trained-like setting: data on disk, and a checkpoint of its state."""
     config = resolve("dan", [
         "data.num_train=3", "data.num_validation=2", "generator.depth=1",
         "generator.encoder_filters=1", "generator.decoder_filters=1", "generator.kernel_size=2",
@@ -63,12 +64,12 @@ def small(folder):
     ])
     create_data(config)
     write_checkpoint(config.checkpoint_folder / "last.pt",
-                     new_game(config, torch.device("cpu")).checkpoint(config))
+                     new_training(config, torch.device("cpu")).checkpoint(config))
     return config
 
 
 KEYS = sorted({key for preset in PRESETS
-               for key, _, _ in project_settings.settings(resolve(preset))})
+               for key, _, _ in list_settings(resolve(preset))})
 VALUES = st.one_of(
     st.text(max_size=20), st.integers().map(str), st.floats().map(str),
     st.tuples(st.floats(), st.floats()).map(lambda pair: f"{pair[0]},{pair[1]}"),
@@ -85,10 +86,10 @@ OVERRIDES = st.one_of(
 def test_overrides_are_taken_or_refused(preset, overrides):
     try:
         config = resolve(preset, overrides)
-    except ConfigurationFault as fault:
-        assert str(fault)
+    except ConfigurationError as error:
+        assert str(error)
     else:
-        assert from_dict(asdict(config)) == config
+        assert from_dict(to_dict(config)) == config
 
 
 JSON = st.recursive(
@@ -113,10 +114,10 @@ PLACES = st.lists(st.integers(0, 30), min_size=1, max_size=4)
 @cases(300)
 @given(path=PLACES, content=JSON)
 def test_stored_configurations_are_taken_or_refused(path, content):
-    stored = replaced(asdict(resolve("audio")), path, content)
+    stored = replaced(to_dict(resolve("audio")), path, content)
     try:
         config = from_dict(stored)
-    except ConfigurationFault:
+    except ConfigurationError:
         return
     assert config.data.length > 0
 
@@ -130,12 +131,12 @@ def test_manifests_are_taken_or_refused(path, content, text, small):
     changed = json.dumps(replaced(json.loads(original), path, content)).encode()
     place.write_bytes(changed if text is None else text)
     try:
-        for use in (lambda: SignalDataset(small, "train"),
+        for use in (lambda: StoredPairs(small, "train"),
                     lambda: claim_files(small.data_folder, {"train": 1, "validation": 1})):
             try:
                 use()
-            except Fault as fault:
-                assert str(place) in str(fault) or str(small.data_folder) in str(fault)
+            except UserError as error:
+                assert str(place) in str(error) or str(small.data_folder) in str(error)
     finally:
         for other, content in others.items():
             other.write_bytes(content)
@@ -177,8 +178,8 @@ def test_npy_files_are_read_or_refused(array, cut, damage, folder):
     for read in (lambda: read_recording(path, 8000, 11_025), lambda: read_signal(path, 5)):
         try:
             read()
-        except Fault as fault:
-            assert str(path) in str(fault)
+        except UserError as error:
+            assert str(path) in str(error)
 
 
 @cases(150)
@@ -188,7 +189,7 @@ def test_npy_headers_that_promise_anything_take_no_memory(header, size, folder):
     text = header or f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({size},)}}"
     encoded = text.encode("latin-1") + b"\n"
     path.write_bytes(b"\x93NUMPY\x01\x00" + len(encoded).to_bytes(2, "little") + encoded)
-    with pytest.raises(Fault, match=r"header\.npy"):
+    with pytest.raises(UserError, match=r"header\.npy"):
         read_recording(path, 8000, 8000)
 
 
@@ -204,8 +205,8 @@ def test_audio_files_are_read_or_refused(suffix, frames, channels, cut, damage, 
     try:
         for signal in read_recording(path, 8000, 8000):
             assert np.isfinite(signal).all()
-    except Fault as fault:
-        assert str(path) in str(fault)
+    except UserError as error:
+        assert str(path) in str(error)
 
 
 @cases(150)
@@ -216,8 +217,8 @@ def test_damaged_checkpoints_are_read_or_refused(cut, damage, small, folder):
     path.write_bytes(damaged(content, cut, damage))
     try:
         load_generator(path)
-    except Fault as fault:
-        assert str(path) in str(fault)
+    except UserError as error:
+        assert str(path) in str(error)
 
 
 PLAIN = JSON | st.just(torch.zeros(2)) | st.just((1, 2)) | st.integers(0, 3).map(torch.ones)
@@ -232,9 +233,9 @@ def test_checkpoints_with_other_things_in_them_are_taken_or_refused(path, conten
     try:
         checkpoint = read_checkpoint(place)
         load_generator(place)
-        new_game(small, torch.device("cpu")).restore(checkpoint, place)
-    except Fault as fault:
-        assert str(place) in str(fault)
+        new_training(small, torch.device("cpu")).restore(checkpoint, place)
+    except UserError as error:
+        assert str(place) in str(error)
 
 
 @cases(150)
@@ -244,7 +245,7 @@ def test_checkpoints_with_other_things_in_them_are_taken_or_refused(path, conten
 ), rate=st.sampled_from([256, 255, 8000, 16]))
 @pytest.mark.filterwarnings("ignore:overflow encountered")
 def test_any_numbers_are_denoised_to_finite_ones(array, rate, small):
-    generator = new_game(small, torch.device("cpu")).generator
+    generator = new_training(small, torch.device("cpu")).generator
     result = Denoiser(generator, small.data)(array, rate)
     assert result.shape == array.shape and result.dtype == array.dtype
     if array.dtype.itemsize > 2:
@@ -265,8 +266,8 @@ def test_plans_never_aim_at_an_input(names, output, overwrite, folder):
     assume(names)
     try:
         jobs = plan([str(place / name) for name in names], place / output, overwrite)
-    except Fault as fault:
-        assert str(fault)
+    except UserError as error:
+        assert str(error)
         return
     sources = {source.resolve() for source, _ in jobs}
     assert not sources & {target.resolve() for _, target in jobs}
@@ -274,8 +275,8 @@ def test_plans_never_aim_at_an_input(names, output, overwrite, folder):
 
 def test_a_link_to_itself_and_a_training_in_the_way_are_named(folder, small):
     (folder / "circle").symlink_to(folder / "circle")
-    with pytest.raises((Fault, OSError)) as error:
+    with pytest.raises((UserError, OSError)) as error:
         plan([str(folder / "circle")], folder / "out", False)
     assert "circle" in str(error.value)
-    with pytest.raises(Fault):
+    with pytest.raises(UserError):
         refuse_to_replace(small.checkpoint_folder)

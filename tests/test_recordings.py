@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import one_error
+from conftest import described, one_error
 from scipy import signal
 
-import recordings
-from config import resolve
 from create_data import create_data
-from dataset import SignalDataset
-from faults import Fault
-from recordings import cut, find_recordings, read_recording, resample
-from signals import snr_db
+from dan import recordings
+from dan.configuration import resolve
+from dan.errors import UserError
+from dan.metrics import snr_db
+from dan.recordings import cut, find_recordings, read_recording, resample
+from dataset import RemixedPairs, StoredPairs
 
 RATE = 8000
 
@@ -100,7 +100,7 @@ def test_the_data_set_is_like_any_other(settings):
     _, counts = create_data(config)
     # Two of the twelve recordings are for validation; each has three segments, the last half full.
     assert counts == {"train": 30, "validation": 6}
-    data = SignalDataset(config, "train")
+    data = StoredPairs(config, "train")
     assert data.clean.shape == data.mixed.shape == (30, 1, RATE)
     snr = snr_db(data.clean, data.mixed)
     assert snr.min() >= -5.001 and snr.max() <= 10.001 and snr.std() > 2
@@ -114,7 +114,7 @@ def test_no_recording_serves_both_splits(settings):
     create_data(config)
     pitches = {}
     for split in ("train", "validation"):
-        clean = SignalDataset(config, split).clean[:, 0, : RATE // 2].numpy()
+        clean = StoredPairs(config, split).clean[:, 0, : RATE // 2].numpy()
         spectrum = np.abs(np.fft.rfft(clean * signal.windows.hann(RATE // 2)))
         pitches[split] = set(2 * spectrum.argmax(1))
     assert len(pitches["train"]) == 10 and len(pitches["validation"]) == 2
@@ -124,7 +124,7 @@ def test_no_recording_serves_both_splits(settings):
 def test_half_of_the_clean_signals_are_slowed_down_and_their_pitch_with_them(settings):
     config = resolve("audio", settings)
     create_data(config)
-    data = SignalDataset(config, "train", remix=True)
+    data = RemixedPairs(config, "train")
 
     def pitches_of(clean):
         windowed = clean[:, 0, : RATE // 2].numpy() * signal.windows.hann(RATE // 2)
@@ -144,9 +144,9 @@ def test_half_of_the_clean_signals_are_slowed_down_and_their_pitch_with_them(set
 
 @pytest.mark.parametrize("share", [0, 1])
 def test_a_share_of_the_noise_is_white(share, settings):
-    config = resolve("audio", [*settings, f"data.white_share={share}"])
+    config = described("audio", *settings, f"data.white_share={share}")
     create_data(config)
-    noise = SignalDataset(config, "train", remix=True).noise
+    noise = RemixedPairs(config, "train").noise
     # The recorded noise here has a standard deviation of 0.1, the white noise one of 0.5.
     assert noise.std().item() == pytest.approx(0.5 if share else 0.1, rel=0.05)
 
@@ -155,7 +155,7 @@ def test_a_share_of_the_noise_is_white(share, settings):
 def test_either_source_may_be_left_empty(kind, settings):
     config = resolve("audio", [s for s in settings if not s.startswith(f"data.{kind}_source")])
     _, counts = create_data(config)
-    assert counts["train"] == 30 and SignalDataset(config, "train").mixed.std() > 0
+    assert counts["train"] == 30 and StoredPairs(config, "train").mixed.std() > 0
 
 
 def test_bad_recordings_are_named_and_left_out(settings, script, folders):
@@ -216,7 +216,7 @@ def test_data_of_an_earlier_version_are_refused(settings, script, folders):
 
 
 def test_a_passage_longer_than_its_recording_is_looped():
-    data = resolve("audio", ["data.noise_speed=1"]).data
+    data = described("audio", "data.noise_speed=1").data
     short = tone(0.3)
     passage = recordings.draw_passage([short], data, np.random.default_rng(0))
     np.testing.assert_array_equal(passage, np.resize(short, RATE))
@@ -224,5 +224,5 @@ def test_a_passage_longer_than_its_recording_is_looped():
 
 def test_an_empty_recording_is_a_fault(tmp_path):
     np.save(tmp_path / "none.npy", np.zeros((0, 5)))
-    with pytest.raises(Fault, match="is empty"):
+    with pytest.raises(UserError, match="is empty"):
         read_recording(tmp_path / "none.npy", RATE, RATE)

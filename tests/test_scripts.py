@@ -7,7 +7,7 @@ import sys
 
 from conftest import one_error
 
-from config import REPOSITORY
+from dan.sections import REPOSITORY
 
 SCRIPTS = ("create_data", "dataset", "train_gan", "evaluate")
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from conftest import described
 
-import sweeps
-from config import resolve
-from signals import sum_of_sines
+from dan import sweeps
+from dan.signals import sum_of_sines
 
-DATA = resolve().data
+DATA = described().data
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_the_number_of_sines_is_told_to_the_estimators(estimators, seen):
     ["data.snr_db=-5,10", "data.num_components=1,5"],
 ])
 def test_sweeps_fit_other_data(overrides, estimators):
-    data = resolve("dan", overrides).data
+    data = described("dan", *overrides).data
     for sweep in (sweeps.sweep_snr, sweeps.sweep_spacing, sweeps.sweep_number):
         values, results = sweep(estimators, data, 5)
         assert len(values) == len(results["input"]) == len(results[sweeps.BOUND]) > 0

@@ -9,15 +9,14 @@ import sys
 import pytest
 import soundfile
 import torch
-from conftest import one_error
+from conftest import described, one_error
 
-from checkpoints import write_checkpoint
-from command_line import print_configuration
-from config import REPOSITORY, resolve
-from faults import run
-from game import new_game
+from dan.checkpoints import write_checkpoint
+from dan.errors import run
+from dan.sections import REPOSITORY
+from dan.training import new_training
 
-SCRIPTS = ("config", "create_data", "dataset", "train_gan", "evaluate", "denoise")
+SCRIPTS = ("models", "create_data", "dataset", "train_gan", "evaluate", "denoise")
 ENCODINGS = ("ascii", "cp1252", "cp437", "latin-1")
 
 
@@ -38,7 +37,7 @@ def as_encoding(monkeypatch):
             patch.setattr(sys, "stdout", stream)
             code = 0
             try:
-                run(print_configuration if name == "config" else importlib.import_module(name).main)
+                run(importlib.import_module(name).main)
             except SystemExit as end:
                 code = end.code
             stream.flush()
@@ -58,9 +57,9 @@ def test_every_script_prints_on_every_terminal(encoding, as_encoding):
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_a_denoised_file_is_reported_on_every_terminal(encoding, as_encoding, tmp_path):
-    config = resolve("audio", ["generator.channels=2", "generator.blocks=0"])
+    config = described("audio", "generator.channels=2", "generator.blocks=0")
     write_checkpoint(tmp_path / "best.pt",
-                     new_game(config, torch.device("cpu")).checkpoint(config))
+                     new_training(config, torch.device("cpu")).checkpoint(config))
     soundfile.write(tmp_path / "in.wav", torch.randn(4000).numpy() / 9, 8000)
     code, out = as_encoding(encoding, "denoise", str(tmp_path / "in.wav"), "-o",
                             str(tmp_path / "out.wav"), "--checkpoint", str(tmp_path / "best.pt"))
@@ -68,7 +67,7 @@ def test_a_denoised_file_is_reported_on_every_terminal(encoding, as_encoding, tm
 
 
 def test_a_process_with_a_plain_terminal_ends_well():
-    result = called("config", PYTHONIOENCODING="ascii")
+    result = called("models", "--help", PYTHONIOENCODING="ascii")
     assert result.returncode == 0 and b"uniform in 1 +/- this" in result.stdout
 
 
@@ -88,20 +87,20 @@ def test_a_window_needs_a_backend_that_is_there(overrides):
 @pytest.mark.parametrize("arguments", [[], ["--help"]])
 def test_a_full_standard_output_is_one_line(arguments):
     with open("/dev/full", "w") as full:
-        result = subprocess.run([sys.executable, str(REPOSITORY / "config.py"), *arguments],
+        result = subprocess.run([sys.executable, str(REPOSITORY / "models.py"), *arguments],
                                 stdout=full, stderr=subprocess.PIPE, text=True)
     assert result.returncode == 1 and "standard output: No space left" in one_error(result.stderr)
 
 
 @pytest.mark.parametrize("closed", [1, 2])
 def test_a_closed_stream_is_no_fault(closed):
-    result = subprocess.run([sys.executable, str(REPOSITORY / "config.py")],
+    result = subprocess.run([sys.executable, str(REPOSITORY / "models.py")],
                             preexec_fn=lambda: os.close(closed))
     assert result.returncode == 0
 
 
 def test_a_fault_needs_no_standard_error():
-    result = subprocess.run([sys.executable, str(REPOSITORY / "config.py"), "--nonsense"],
+    result = subprocess.run([sys.executable, str(REPOSITORY / "models.py"), "--nonsense"],
                             preexec_fn=lambda: os.close(2))
     assert result.returncode == 2
 

@@ -1,26 +1,21 @@
 """The adversarial training: gradients, modes, patience, determinism, resuming."""
 
 import csv
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
+from conftest import described
 
 import train_gan
-from checkpoints import read_checkpoint
-from config import resolve
 from create_data import create_data
+from dan.checkpoints import read_checkpoint
+from dan.configuration import resolve
+from dan.training import best_epoch, learning_rate_factor, new_training, patience_is_over
 from dataset import loaders
-from game import (
-    discriminator_step,
-    generator_step,
-    learning_rate_factor,
-    new_game,
-    train_epoch,
-    validate,
-)
 from models import load_generator
-from train_gan import best_epoch, patience_is_over, train
+from train_gan import train, train_epoch, validate
 
 CPU = torch.device("cpu")
 
@@ -38,64 +33,71 @@ def same(one, other):
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
-def trained(config, game=None):
-    game = game or new_game(config, CPU)
-    train(game, *loaders(config), config)
-    return game
+def trained(config, state=None):
+    state = state or new_training(config, CPU)
+    train(state, *loaders(config), config)
+    return state
 
 
-def test_discriminator_step_leaves_the_generator_alone(config):
-    game = new_game(config, CPU)
-    clean, denoised = torch.randn(2, 8, 1, 256)
-    before = weights(game.generator), weights(game.discriminator)
-    discriminator_step(game, clean, denoised, config.training)
-    assert same(before[0], game.generator.state_dict())
-    assert not same(before[1], game.discriminator.state_dict())
-    assert all(p.grad is None for p in game.generator.parameters())
+def one_step(config, **changed):
+    """The state after one adversarial step on one batch, with some settings of training changed."""
+    settings = replace(config.training, pretrain_epochs=0, batch_size=40, **changed)
+    config = replace(config, training=settings)
+    state = new_training(config, CPU)
+    train_epoch(state, loaders(config)[0], settings, epoch=1)
+    return state
 
 
-def test_generator_step_leaves_the_discriminator_alone(config):
-    game = new_game(config, CPU)
-    clean, mixed = torch.randn(2, 8, 1, 256)
-    before = weights(game.generator), weights(game.discriminator)
-    generator_step(game, clean, game.generator(mixed), config.training, adversarial=True)
-    assert not same(before[0], game.generator.state_dict())
-    assert same(before[1], game.discriminator.state_dict())  # batch statistics among them
-    assert all(p.grad is None for p in game.discriminator.parameters())
-    assert all(p.requires_grad for p in game.discriminator.parameters())
+def test_the_discriminators_loss_leaves_the_generator_alone(config, data):
+    before = dict(new_training(config, CPU).generator.named_parameters())
+    state = one_step(config, reconstruction_weight=0.0, adversarial_weight=0.0)
+    assert all(torch.equal(value, before[name])
+               for name, value in state.generator.named_parameters())
+    assert any(p.grad.any() for p in state.discriminator.parameters())
 
 
-def test_the_adversarial_loss_moves_the_generator(config):
-    clean, mixed = torch.randn(2, 8, 1, 256)
-    results = []
-    for adversarial in (False, True):
-        game = new_game(config, CPU)
-        generator_step(game, clean, game.generator(mixed), config.training, adversarial)
-        results.append([p.grad.clone() for p in game.generator.parameters()])
-    assert not all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+def test_the_generators_loss_leaves_the_discriminator_alone(config, data):
+    """Its batch statistics too: whatever the generator gets from it, it ends the step the same."""
+    one, other = one_step(config, adversarial_weight=0.0), one_step(config, adversarial_weight=9.0)
+    assert same(one.discriminator.state_dict(), other.discriminator.state_dict())
+    assert all(torch.equal(p.grad, q.grad) for p, q in zip(
+        one.discriminator.parameters(), other.discriminator.parameters(), strict=True))
+    assert all(p.requires_grad for p in one.discriminator.parameters())
+
+
+def test_the_adversarial_loss_moves_the_generator(config, data):
+    one, other = one_step(config, adversarial_weight=0.0), one_step(config, adversarial_weight=9.0)
+    assert not same(weights(one.generator), weights(other.generator))
+
+
+def test_pretraining_leaves_the_discriminator_alone(config, data):
+    before = weights(new_training(config, CPU).discriminator)
+    state = new_training(config, CPU)
+    train_epoch(state, loaders(config)[0], config.training, epoch=2)
+    assert same(before, state.discriminator.state_dict())
 
 
 def test_validation_changes_nothing(config, data):
-    game = new_game(config, CPU)
+    state = new_training(config, CPU)
     train_loader, validation_loader = loaders(config)
-    train_epoch(game, train_loader, config.training, epoch=3)
-    before = weights(game.generator) | weights(game.discriminator)
-    first = validate(game, validation_loader, config.training, adversarial=True)
-    assert same(before, weights(game.generator) | weights(game.discriminator))
-    assert first == validate(game, validation_loader, config.training, adversarial=True)
+    train_epoch(state, train_loader, config.training, epoch=3)
+    before = weights(state.generator) | weights(state.discriminator)
+    first = validate(state, validation_loader, config.training, adversarial=True)
+    assert same(before, weights(state.generator) | weights(state.discriminator))
+    assert first == validate(state, validation_loader, config.training, adversarial=True)
     assert first["passed_as_clean"] == pytest.approx(1 - first["accuracy_denoised"])
 
 
 def test_validation_does_not_depend_on_its_batches(config, data, overrides):
     """Evaluation mode: a signal's result is its own, whatever stands beside it."""
-    game = new_game(config, CPU)
+    state = new_training(config, CPU)
     other = resolve("dan", [*overrides, "training.batch_size=5"])
-    one, two = (validate(game, loaders(c)[1], c.training, True) for c in (config, other))
+    one, two = (validate(state, loaders(c)[1], c.training, True) for c in (config, other))
     assert one == pytest.approx(two, rel=1e-4)
 
 
 def test_patience_counts_adversarial_epochs_without_a_better_loss():
-    training = resolve("dan", ["training.pretrain_epochs=3", "training.patience=2"]).training
+    training = described("dan", "training.pretrain_epochs=3", "training.patience=2").training
 
     def over(*losses):
         history = [{"epoch": number, "validation_reconstruction_loss": loss}
@@ -120,8 +122,8 @@ def interrupt_after(stop, monkeypatch):
     """Ctrl-C in the middle of the epoch after `stop`."""
     original = train_gan.train_epoch
 
-    def train_epoch(game, loader, training, epoch):
-        result = original(game, loader, training, epoch)
+    def train_epoch(state, loader, training, epoch):
+        result = original(state, loader, training, epoch)
         if epoch == stop + 1:
             monkeypatch.undo()
             raise KeyboardInterrupt
@@ -140,22 +142,22 @@ def test_a_resumed_training_equals_an_uninterrupted_one(
     interrupt_after(stop, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         trained(config)
-    game = new_game(config, CPU)
+    state = new_training(config, CPU)
     path = config.checkpoint_folder / "last.pt"
-    game.restore(read_checkpoint(path), path)
-    assert game.epoch == stop
-    trained(config, game)
-    assert same(whole.generator.state_dict(), game.generator.state_dict())
-    assert same(whole.discriminator.state_dict(), game.discriminator.state_dict())
+    state.restore(read_checkpoint(path), path)
+    assert state.epoch == stop
+    trained(config, state)
+    assert same(whole.generator.state_dict(), state.generator.state_dict())
+    assert same(whole.discriminator.state_dict(), state.discriminator.state_dict())
     assert (config.checkpoint_folder / "history.csv").read_bytes() == history
 
 
 def test_checkpoints_hold_the_best_and_the_last_epoch(config, data):
-    game = trained(config)
+    state = trained(config)
     last = read_checkpoint(config.checkpoint_folder / "last.pt")
     best = read_checkpoint(config.checkpoint_folder / "best.pt")
-    assert last["epoch"] == 4 and last["history"] == game.history
-    assert best["epoch"] == best_epoch(game.history)["epoch"]
+    assert last["epoch"] == 4 and last["history"] == state.history
+    assert best["epoch"] == best_epoch(state.history)["epoch"]
     generator, stored = load_generator(config.checkpoint_folder / "best.pt")
     assert stored == config and not generator.training
     assert same(best["generator"], generator.state_dict())
@@ -182,24 +184,17 @@ def test_training_learns(data, overrides):
 
 
 def test_one_cycle_warms_up_and_ends_at_zero():
-    training = resolve("dan", ["training.max_epochs=100", "training.warmup=0.2"]).training
+    training = described("dan", "training.max_epochs=100", "training.warmup=0.2",
+                         "training.schedule=one-cycle").training
     factor = partial(learning_rate_factor, training)
     assert factor(10) == pytest.approx(0.5) and factor(20) == 1
     assert factor(60) == pytest.approx(0.5) and factor(100) == pytest.approx(0, abs=1e-12)
     assert 0 < factor(0) < 0.02
 
 
-def test_the_published_recipe_is_kept():
-    config = resolve("dan-published")
-    assert [learning_rate_factor(config.training, e) for e in (0, 49.9, 50, 100, 199)] == [
+def test_the_published_recipe_halves_the_learning_rate():
+    training = described("dan", "training.schedule=halving",
+                         "training.lr_halving_epochs=50").training
+    assert [learning_rate_factor(training, e) for e in (0, 49.9, 50, 100, 199)] == [
         1, 1, 0.5, 0.25, 0.125
     ]
-    assert config.training == resolve("dan", [
-        "training.generator_lr=1e-3", "training.discriminator_lr=1e-4", "training.batch_size=50",
-        "training.pretrain_epochs=40", "training.max_epochs=200", "training.patience=50",
-        "training.adversarial_weight=3", "training.reconstruction_weight=9",
-        "training.adam_beta2=0.999", "training.seed=42",
-        "training.schedule=halving", "training.lr_halving_epochs=50", "training.remix=false",
-        "training.precision=float32", "training.slowest=1",
-    ]).training
-    assert config.data == resolve("dan").data

@@ -4,20 +4,24 @@ import difflib
 import math
 from dataclasses import field, fields
 
-from faults import ConfigurationFault
+from dan.errors import ConfigurationError
 
 Range = tuple[float, float]
 IntRange = tuple[int, int]
 
 
-def setting(default, meaning, low=None, high=None, choices=None):
-    """A configuration field: its default, its meaning with the unit, the values it may take."""
-    metadata = {"meaning": meaning, "low": low, "high": high, "choices": choices}
-    return field(default=default, metadata=metadata)
+def setting(default, meaning, low=None, high=None, **traits):
+    """A field of a configuration: its default, its meaning with the unit, and its range.
+
+    traits: `choices` (a tuple of the values it may take), `odd` or `power_of_two` (whole numbers
+    of that kind alone), `free_on_resume` (it may differ between a training and its continuation),
+    `for_creation` (create_data.py alone needs it; the scripts after it may leave it out).
+    """
+    return field(default=default, metadata={"meaning": meaning, "low": low, "high": high, **traits})
 
 
-def settings(config):
-    """Every setting of `config` as (key, value, dataclass field), in the order of this file."""
+def list_settings(config):
+    """Every setting of `config` as (key, value, dataclass field), in the order of config.py."""
     for section in fields(config):
         if section.name != "preset":
             values = getattr(config, section.name)
@@ -36,54 +40,69 @@ def parse(key, text, kind):
     """The value of `text` as a field of type `kind` (bool, str, int, float, or number | pair)."""
     if kind is bool:
         if text.lower() not in ("true", "false"):
-            raise ConfigurationFault(f"{key}={text}: expected true or false")
+            raise ConfigurationError(f"{key}={text}: expected true or false")
         return text.lower() == "true"
     if kind is str:
         return text
-    ranged = kind in (int | IntRange, float | Range)
+    ranged = takes_range(kind)
     number = int if kind in (int, int | IntRange) else float
     try:
         values = tuple(number(part) for part in text.split(",", 1 if ranged else 0))
     except ValueError:
         name = "a whole number" if number is int else "a number"
-        raise ConfigurationFault(
-            f"{key}={text}: expected {name}{' or a range low,high' if ranged else ''}"
+        raise ConfigurationError(
+            f"{key}={shorten(text)}: expected {name}{' or a range low,high' if ranged else ''}"
         ) from None
     return values if len(values) == 2 else values[0]
 
 
+def takes_range(kind):
+    return kind in (int | IntRange, float | Range)
+
+
+def check_setting(key, value, item):
+    """Raise ConfigurationError unless the value is of the field's type, and one it may take."""
+    check_type(key, value, item.type)
+    traits = item.metadata
+    choices = traits.get("choices")
+    if choices is not None and value not in choices:
+        raise ConfigurationError(f"{key}={value} is unknown{nearest(str(value), choices)}")
+    if isinstance(value, str | bool):
+        return
+    check_range(key, value, traits["low"], traits["high"])
+    if traits.get("odd") and value % 2 == 0:
+        refuse(key, value, f"odd, such as {value + 1}")
+    if traits.get("power_of_two") and value & (value - 1):
+        refuse(key, value, f"a power of 2, such as {1 << value.bit_length()}")
+
+
 def check_type(key, value, kind):
-    """Raise ConfigurationFault unless the value is of the field's type, as a stored one may not be.
-    """
-    ranged = kind in (int | IntRange, float | Range)
-    numbers = value if ranged and type(value) is tuple and len(value) == 2 else (value,)
+    """Raise ConfigurationError unless the value is of the type, as a stored one may not be."""
+    ranged = takes_range(kind) and type(value) is tuple and len(value) == 2
+    numbers = value if ranged else (value,)
     number = int if kind in (int, int | IntRange) else (int, float)
     if kind in (bool, str):
         fits = type(value) is kind
     else:
         fits = all(isinstance(part, number) and type(part) is not bool for part in numbers)
     if not fits:
-        raise ConfigurationFault(f"{key} is of the wrong type, {type(value).__name__}")
+        raise ConfigurationError(f"{key} is of the wrong type, {type(value).__name__}")
 
 
-def check_range(key, value, low, high, choices):
-    """Raise ConfigurationFault unless the value is one of the choices, or within the range."""
-    if choices is not None and value not in choices:
-        raise ConfigurationFault(f"{key}={value} is unknown{nearest(str(value), choices)}")
-    if isinstance(value, str | bool):
-        return
+def check_range(key, value, low, high):
+    """Raise ConfigurationError unless a number, or both of a range, lie from low to high."""
     bounds = value if isinstance(value, tuple) else (value,)
     low = -math.inf if low is None else low
     high = math.inf if high is None else high
-    if not all(is_number(bound) and low <= bound <= high for bound in bounds):
+    if not all(is_finite(bound) and low <= bound <= high for bound in bounds):
         end = f"from {low:,} to {high:,}" if high < math.inf else f"at least {low:,}, and finite"
         refuse(key, value, end)
     if bounds[0] > bounds[-1]:
         refuse(key, value, "a range low,high with low below high")
 
 
-def is_number(value):
-    """Whether a value is finite, as a floating-point number too."""
+def is_finite(value):
+    """Whether a number is finite, as a floating-point number too."""
     try:
         return math.isfinite(value)
     except OverflowError:  # a whole number of hundreds of digits
@@ -91,8 +110,8 @@ def is_number(value):
 
 
 def refuse(key, value, allowed):
-    """Raise the ConfigurationFault that names the key, the value and what is allowed."""
-    raise ConfigurationFault(
+    """Raise the ConfigurationError that names the key, the value and what is allowed."""
+    raise ConfigurationError(
         f"{key}={shorten(as_text(value))} is impossible; it must be {allowed}"
     )
 

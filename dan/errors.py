@@ -1,4 +1,4 @@
-"""Faults that a user can mend: one line on standard error and an exit code, never a traceback.
+"""Errors that a person can mend: one line on standard error and an exit code, never a traceback.
 
 Exit codes of every script: 0 done, 1 a fault in files or data, 2 a fault in the configuration or
 on the command line, 130 stopped by Ctrl-C, 143 stopped by SIGTERM. A bug keeps its traceback.
@@ -13,13 +13,13 @@ from contextlib import contextmanager, suppress
 PLAIN = {"±": "+/-", "→": "->", "×": "x", "–": "-", "…": "...", "²": "^2"}
 
 
-class Fault(Exception):
+class UserError(Exception):
     """Something a user can mend. The message names the thing and the cure, in one line."""
 
     exit_code = 1
 
 
-class ConfigurationFault(Fault):
+class ConfigurationError(UserError):
     """A wrong key, value, preset or option."""
 
     exit_code = 2
@@ -30,28 +30,28 @@ class Terminated(KeyboardInterrupt):
 
 
 def run(main):
-    """Call `main()`; end the process with one line for a `Fault`, with a traceback for a bug."""
+    """Call `main()`; a `UserError` ends the process with one line, a bug with a traceback."""
     signal.signal(signal.SIGTERM, terminate)
     print_anywhere()
     try:
         main()
         sys.stdout.flush()
-    except Fault as fault:
-        end(fault, fault.exit_code)
+    except UserError as error:
+        end(error, error.exit_code)
     except (MemoryError, RuntimeError) as error:
         # torch has no error of its own for this on a CPU.
         if isinstance(error, RuntimeError) and "allocate memory" not in str(error) \
                 and "out of memory" not in str(error):
             raise
-        end("not enough memory; make the data, the batch or the network smaller", Fault.exit_code)
+        end("not enough memory; make the data, the batch or the network smaller", 1)
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         silence(sys.stdout)
-        sys.exit(Fault.exit_code)
+        sys.exit(1)
     except OSError as error:
         # The file system says no (missing folder, no permission, a full disk): not a bug.
         if error.filename is None:
             silence(sys.stdout)
-        end(f"{error.filename or 'standard output'}: {error.strerror or error}", Fault.exit_code)
+        end(f"{error.filename or 'standard output'}: {error.strerror or error}", 1)
     except KeyboardInterrupt as stop:
         by_signal = isinstance(stop, Terminated)
         end(str(stop) or stopped_by(stop), 143 if by_signal else 130)

@@ -5,8 +5,8 @@ import os
 
 import numpy as np
 
-from faults import Fault
-from files import check_regular, write_bytes
+from dan.errors import UserError
+from dan.files import check_regular, write_bytes
 
 # A backend of the environment (a notebook's, or one that is not here) would be looked up by the
 # import already; only `show` needs one.
@@ -41,7 +41,7 @@ def colour_of(name):
 def save(figure, path, replace_any=False):
     """Write a figure as PNG, making its folder.
 
-    A figure of this project is replaced. Raises Fault where another file has the name, unless
+    A figure of this project is replaced. Raises UserError where another file has the name, unless
     `replace_any` is given.
     """
     if not replace_any:
@@ -53,17 +53,17 @@ def save(figure, path, replace_any=False):
 
 
 def refuse_to_replace(paths):
-    """Raise Fault if a file at one of the paths is no figure that `save` wrote."""
+    """Raise UserError if a file at one of the paths is no figure that `save` wrote."""
     for path in filter(os.path.lexists, paths):
         check_regular(path)
         with open(path, "rb") as file:
             if MARK.encode() not in file.read(256):
-                raise Fault(f"{path} was not drawn by this project, so it is not replaced; move it "
-                            "away, or choose another folder with paths.images=")
+                raise UserError(f"{path} was not drawn by this project, so it is not replaced; "
+                                "move it away, or choose another folder with paths.images=")
 
 
 def show(figure):
-    """Open a window with the figure, or say that there is no screen; raises Fault likewise."""
+    """Open a window with the figure, or say that there is no screen; raises UserError likewise."""
     try:
         from matplotlib import pyplot  # looks for a screen, which nothing else here needs
 
@@ -71,7 +71,7 @@ def show(figure):
             matplotlib.use(BACKEND)
         pyplot.figure(figure)
     except (ImportError, ValueError) as error:
-        raise Fault(f"no window can be opened ({error}); unset MPLBACKEND") from error
+        raise UserError(f"no window can be opened ({error}); unset MPLBACKEND") from error
     if matplotlib.get_backend().lower() == "agg":
         print("no screen here, so no window; the figure is in the file")
     else:

@@ -8,7 +8,7 @@ import socket
 from contextlib import contextmanager
 from pathlib import Path
 
-from faults import Fault
+from dan.errors import UserError
 
 try:
     import fcntl
@@ -22,9 +22,9 @@ PARTIAL = ".partial"
 def write_atomically(path, size=None):
     """A binary file to write `path` through: a temporary name beside it, flushed, then renamed.
 
-    Makes the folder. size: the bytes that there are to write, where that is known. Raises Fault,
-    naming the file and what is missing, if it cannot be written; an existing file then stays as
-    it was.
+    Makes the folder. size: the bytes that there are to write, where that is known. Raises
+    UserError, naming the file and what is missing, if it cannot be written; an existing file then
+    stays as it was.
     """
     temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}{PARTIAL}")
     try:
@@ -43,17 +43,17 @@ def write_atomically(path, size=None):
 
 
 def write_bytes(path, content):
-    """Write bytes to `path` at once, never in part; raises Fault as `write_atomically` does."""
+    """Write bytes to `path` at once, never in part; raises UserError as `write_atomically` does."""
     with write_atomically(path, len(content)) as file:
         file.write(content)
 
 
 def cannot_write(path, error, written_to, size=None):
-    """The Fault for an OSError: the file, what the system says, and how much was missing."""
+    """The UserError for an OSError: the file, what the system says, and how much was missing."""
     written = written_to.stat().st_size if written_to.exists() else 0
     place = next(parent for parent in path.resolve().parents if parent.exists())
     amount = f"{written:,} of {size:,}" if size else f"{written:,}"
-    return Fault(f"cannot write {path}: {error.strerror or error} ({amount} bytes written, "
+    return UserError(f"cannot write {path}: {error.strerror or error} ({amount} bytes written, "
                  f"{shutil.disk_usage(place).free:,} free on the disk)")
 
 
@@ -96,19 +96,19 @@ def is_alive(process):
 
 
 def check_regular(path):
-    """Raise Fault unless there is a regular file at `path`: opening a pipe would wait for ever."""
+    """Raise UserError unless there is a regular file: opening a pipe would wait for ever."""
     path = Path(path)
     if not path.exists():
-        raise Fault(f"{path} is missing")
+        raise UserError(f"{path} is missing")
     if not path.is_file():
-        raise Fault(f"{path} is unreadable (no regular file)")
+        raise UserError(f"{path} is unreadable (no regular file)")
 
 
 @contextmanager
 def locked(folder):
     """Hold the folder for this process alone; the system lets go when the process dies.
 
-    Raises Fault, naming the process that holds it.
+    Raises UserError, naming the process that holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / ".lock"
@@ -120,7 +120,7 @@ def locked(folder):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 file.seek(0)
-                raise Fault(f"{folder} is in use by process {file.read() or 'unknown'}; "
+                raise UserError(f"{folder} is in use by process {file.read() or 'unknown'}; "
                             "wait for it, or choose another folder") from None
         try:
             file.truncate(0)

@@ -15,15 +15,15 @@ import soundfile
 from scipy import signal
 from tqdm import tqdm
 
-from faults import Fault
-from files import check_regular
-from signals import SPLITS, draw_range
+from dan.errors import UserError
+from dan.files import check_regular
+from dan.signals import SPLITS, draw_range
 
 PIECE = 2**16  # samples that are read at a time
 AUDIO = (".wav", ".flac", ".ogg")
 SUFFIXES = (*AUDIO, ".npy")
-SILENCE = 1e-10  # root mean square; .npy recordings may be in any unit
-SILENCE_IN_RECORDING = 0.01  # of the recording's root mean square
+SILENT = 1e-10  # root mean square; .npy recordings may be in any unit
+SILENT_SHARE = 0.01  # of the recording's root mean square
 SPEED_STEPS = 50  # speeds are multiples of 1/50, which keeps the filters of resampling short
 TRIES = 20
 FARTHEST_RATES = 1000  # the ratio of two sample rates beyond which resampling has no end
@@ -33,11 +33,11 @@ LOUDEST = 1e15  # the power of more than 1e19 overflows
 def find_recordings(folder):
     """The paths of all recordings in the folder and the folders in it, sorted, links not followed.
 
-    Raises Fault if there is no such folder or no recording in it.
+    Raises UserError if there is no such folder or no recording in it.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise Fault(f"{folder} is no folder; name a folder of recordings ({', '.join(SUFFIXES)})")
+        raise UserError(f"{folder} is no folder; name one of recordings ({', '.join(SUFFIXES)})")
     paths = sorted(
         Path(parent, name)
         for parent, _, names in os.walk(folder)
@@ -45,7 +45,7 @@ def find_recordings(folder):
         if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
     )
     if not paths:
-        raise Fault(f"{folder} holds no recording; what is read is {', '.join(SUFFIXES)}")
+        raise UserError(f"{folder} holds no recording; what is read is {', '.join(SUFFIXES)}")
     return paths
 
 
@@ -53,23 +53,23 @@ def read_recording(path, sample_rate, npy_rate):
     """The signals in a file, a list of float32 arrays (samples,) at `sample_rate`.
 
     The channels of an audio file are averaged to one signal; an .npy array has one signal, or one
-    a row, at `npy_rate`. Raises Fault for what is unreadable, empty, silent or not finite.
+    a row, at `npy_rate`. Raises UserError for what is unreadable, empty, silent or not finite.
     """
     if path.suffix.lower() == ".npy":
         signals, rate = read_rows(path), npy_rate
     else:
         signals, rate = read_channels_averaged(path)
     if not sum(map(len, signals)):
-        raise Fault(f"{path} is empty")
+        raise UserError(f"{path} is empty")
     if not all(np.isfinite(x).all() for x in signals):
-        raise Fault(f"{path} holds values that are not finite")
+        raise UserError(f"{path} holds values that are not finite")
     if max(np.abs(x).max() for x in signals if len(x)) > LOUDEST:
-        raise Fault(f"{path} holds values beyond {LOUDEST:g}; scale it down")
+        raise UserError(f"{path} holds values beyond {LOUDEST:g}; scale it down")
     if are_far_apart(rate, sample_rate):
-        raise Fault(f"{path} has {rate:,} samples per second, too far from {sample_rate:,}")
+        raise UserError(f"{path} has {rate:,} samples per second, too far from {sample_rate:,}")
     signals = [resample(x, rate, sample_rate) for x in signals]
     if all(is_silent(x) for x in signals):
-        raise Fault(f"{path} is silent")
+        raise UserError(f"{path} is silent")
     return signals
 
 
@@ -82,24 +82,25 @@ def read_channels_averaged(path):
 
 
 def read_pieces(file):
-    """An open audio file in pieces, float32 (samples, channels); raises Fault if it is damaged."""
+    """An open audio file in pieces, float32 (samples, channels); or UserError if it is damaged."""
     while True:
         try:
             piece = file.read(PIECE, dtype="float32", always_2d=True)
         except (soundfile.SoundFileError, OSError) as error:
-            raise Fault(f"{os.fsdecode(file.name)} is damaged") from error
+            raise UserError(f"{os.fsdecode(file.name)} is damaged") from error
         if not len(piece):
             return
         yield piece
 
 
 def open_audio(path):
-    """An audio file opened for reading; raises Fault if it is none."""
+    """An audio file opened for reading; raises UserError if it is none."""
     check_regular(path)
     try:
         return soundfile.SoundFile(as_file_name(path))
     except (soundfile.SoundFileError, OSError, TypeError) as error:
-        raise Fault(f"{path} is unreadable ({getattr(error, 'error_string', error)})") from error
+        reason = getattr(error, "error_string", error)
+        raise UserError(f"{path} is unreadable ({reason})") from error
 
 
 def as_file_name(path):
@@ -108,7 +109,7 @@ def as_file_name(path):
 
 
 def read_rows(path):
-    """The rows of an .npy file, float32 (samples,) each; raises Fault if it holds no signals."""
+    """The rows of an .npy file, float32 (samples,) each; or UserError if it holds no signals."""
     return list(np.atleast_2d(map_array(path)).astype(np.float32))
 
 
@@ -119,10 +120,10 @@ def map_array(path):
         # Mapped, so that a header that promises more than the file holds takes no memory.
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # damaged headers lead numpy to errors of any kind
-        raise Fault(f"{path} is unreadable (no .npy array)") from error
+        raise UserError(f"{path} is unreadable (no .npy array)") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or array.ndim > 2 \
             or array.ndim == 0:
-        raise Fault(f"{path} is no array of numbers with one signal, or one a row")
+        raise UserError(f"{path} is no array of numbers with one signal, or one a row")
     return array
 
 
@@ -143,7 +144,7 @@ def resample(signals, from_rate, to_rate):
 
 def is_silent(samples, relative_to=0.0):
     """Whether the root mean square is next to nothing, or below 1 % of another one."""
-    return root_mean_square(samples) < max(SILENCE, SILENCE_IN_RECORDING * relative_to)
+    return root_mean_square(samples) < max(SILENT, SILENT_SHARE * relative_to)
 
 
 def root_mean_square(samples):
@@ -168,7 +169,7 @@ def read_splits(folder, wanted, data):
                   leave=False) as bar:
             signals[split] = read_some(left, number, samples, data, skipped, bar)
         if not signals[split]:
-            raise Fault(
+            raise UserError(
                 f"{folder} has no recording left for the {split} signals ({len(paths)} found, "
                 f"{skipped.total()} unusable); it takes one for each split, so add recordings, or "
                 "cut a long one into several files"
@@ -189,8 +190,8 @@ def read_some(paths, number, samples, data, skipped, bar):
         try:
             signals += read_recording(path, data.sample_rate, npy_rate(data))
             read += 1
-        except Fault as fault:
-            reason = str(fault).removeprefix(f"{path} ")
+        except UserError as error:
+            reason = str(error).removeprefix(f"{path} ")
             tqdm.write(f"skipped {path}: {reason}", file=sys.stderr)
             skipped[reason] += 1
         bar.update()
@@ -213,7 +214,7 @@ def clean_segments(data, wanted):
         cuts = [cut(samples, data.length) for samples in signals]
         found = np.concatenate([kept for kept, _ in cuts])[: wanted[split]]
         if not len(found):
-            raise Fault(f"{data.clean_source} holds nothing but silence for the {split} signals")
+            raise UserError(f"{data.clean_source} holds only silence for the {split} signals")
         print(f"{split}: {len(found)} segments of {data.duration:g} s from {len(signals)} "
               f"recordings; {sum(silent for _, silent in cuts)} silent segments left out")
         if split == "train":

@@ -13,13 +13,13 @@ from zipfile import is_zipfile
 
 import torch
 
-from config import from_dict
-from faults import ConfigurationFault, Fault
-from files import check_regular, write_bytes
+from dan.configuration import from_dict
+from dan.errors import ConfigurationError, UserError
+from dan.files import check_regular, write_bytes
 
 FORMAT = 2
 READ_FROM_HISTORY = ("validation_reconstruction_loss", "validation_snr_db")
-KINDS = {
+CONTENTS = {
     "format": int, "config": dict, "epoch": int, "history": list, "seconds": float,
     "precision": dict, "data": str, "generator": dict, "discriminator": dict,
     "generator_optimizer": dict, "discriminator_optimizer": dict,
@@ -36,37 +36,37 @@ def write_checkpoint(path, checkpoint):
 def read_checkpoint(path, device="cpu"):
     """The dictionary in a checkpoint, its tensors on `device`, its `config` as a Config.
 
-    Only data are read, never code. Raises Fault if the file is missing, damaged, of another
+    Only data are read, never code. Raises UserError if the file is missing, damaged, of another
     format version, or no checkpoint of this project.
     """
     path = Path(path)
     try:
         check_regular(path)
-    except Fault as fault:
-        raise Fault(f"{fault}; run train_gan.py with the same preset first") from None
+    except UserError as error:
+        raise UserError(f"{error}; run train_gan.py with the same preset first") from None
     try:
         if not is_zipfile(path):
             path.open("rb").close()
             raise ValueError("torch.save writes zip files")
         checkpoint = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # damaged bytes lead the unpickler to errors of any kind
-        raise Fault(f"{path} is damaged or no checkpoint; train again or restore it") from error
+        raise UserError(f"{path} is damaged or no checkpoint; train again or restore it") from error
     version = checkpoint.get("format") if isinstance(checkpoint, dict) else None
     if isinstance(version, int) and version != FORMAT:
-        raise Fault(f"{path} has format {version}, this version reads {FORMAT}; train again")
-    if version is None or KINDS.keys() - checkpoint.keys():
-        raise Fault(f"{path} is no checkpoint of this project; train again")
-    for key, kind in KINDS.items():
+        raise UserError(f"{path} has format {version}, this version reads {FORMAT}; train again")
+    if version is None or CONTENTS.keys() - checkpoint.keys():
+        raise UserError(f"{path} is no checkpoint of this project; train again")
+    for key, kind in CONTENTS.items():
         if not isinstance(checkpoint[key], kind):
-            raise Fault(f"{path} has no valid {key}; train again or restore it")
+            raise UserError(f"{path} has no valid {key}; train again or restore it")
     if not is_precision(checkpoint["precision"]):
-        raise Fault(f"{path} has no valid precision; train again or restore it")
+        raise UserError(f"{path} has no valid precision; train again or restore it")
     if not is_history(checkpoint["history"], checkpoint["epoch"]):
-        raise Fault(f"{path} has no valid history; train again or restore it")
+        raise UserError(f"{path} has no valid history; train again or restore it")
     try:
         checkpoint["config"] = from_dict(checkpoint["config"])
-    except ConfigurationFault as fault:
-        raise Fault(f"{path}: {fault}; train again") from fault
+    except ConfigurationError as error:
+        raise UserError(f"{path}: {error}; train again") from error
     return checkpoint
 
 

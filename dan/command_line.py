@@ -5,24 +5,25 @@ import os
 import re
 import sys
 
-import config as configuration
-from faults import ConfigurationFault
-from settings import as_text, settings
+from config import DEFAULT_PRESET, PRESETS
+from dan.configuration import resolve
+from dan.errors import ConfigurationError
+from dan.settings import as_text, list_settings
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message):
-        raise ConfigurationFault(f"{message}; see python {self.prog} --help")
+        raise ConfigurationError(f"{message}; see python {self.prog} --help")
 
 
 def parse_arguments(description, add_options=None,
-                    default_preset=configuration.DEFAULT_PRESET, takes_files=False):
+                    default_preset=DEFAULT_PRESET, takes_files=False):
     """The resolved Config and the parsed options of the running script.
 
     description: what the script does, the first thing that --help shows.
     add_options: called with the argparse parser to add the script's own options.
     takes_files: whether a file called like an override, `data.x=1.wav`, is a file.
-    Raises ConfigurationFault for anything wrong on the command line.
+    Raises ConfigurationError for anything wrong on the command line.
     """
     parser = _Parser(
         description=description,
@@ -33,7 +34,7 @@ def parse_arguments(description, add_options=None,
     parser.add_argument("--help", "-h", action="store_true", help="show this text and end")
     parser.add_argument(
         "--preset", metavar="NAME", default=default_preset,
-        help=f"one of: {', '.join(configuration.PRESETS)} (default: {default_preset})",
+        help=f"one of: {', '.join(PRESETS)} (default: {default_preset})",
     )
     if add_options:
         add_options(parser)
@@ -45,26 +46,14 @@ def parse_arguments(description, add_options=None,
     overrides = [text for text in sys.argv[1:] if re.match(r"\w+\.\w+=", text)
                  and not (takes_files and os.path.lexists(text))]
     options = parser.parse_intermixed_args([text for text in sys.argv[1:] if text not in overrides])
-    config = configuration.resolve(options.preset, overrides + options.overrides)
+    config = resolve(options.preset, overrides + options.overrides)
     if options.help:
         parser.epilog = "\n".join([
             f"settings with their current values (preset {config.preset}):",
             *(f"  {key}={as_text(value)}\n      {item.metadata['meaning']}"
-              for key, value, item in settings(config)),
+              for key, value, item in list_settings(config)),
         ])
         # argparse's own print_help says nothing of a full disk.
         print(parser.format_help(), flush=True)
         sys.exit(0)
     return config, options
-
-
-def print_configuration():
-    """Print the resolved configuration and the parameter counts of both networks."""
-    from models import build_discriminator, build_generator, count_parameters
-
-    config, _ = parse_arguments("Print the resolved configuration and both parameter counts.")
-    print(f"preset {config.preset}")
-    for key, value, item in settings(config):
-        print(f"{key + '=' + as_text(value):<42} {item.metadata['meaning']}")
-    print(f"generator parameters      {count_parameters(build_generator(config)):,}")
-    print(f"discriminator parameters  {count_parameters(build_discriminator(config)):,}")

@@ -10,14 +10,14 @@ from dataclasses import replace
 import numpy as np
 from tqdm import tqdm
 
-from baselines import cramer_rao_bound_db
-from signals import (
+from dan.baselines import cramer_rao_bound_db
+from dan.metrics import total_snr_db
+from dan.signals import (
     count_unknowns,
     draw,
     draw_components,
     mix,
     sum_of_sines,
-    total_snr_db,
     unknowns_per_sine,
 )
 

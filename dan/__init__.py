@@ -1,0 +1,1 @@
+"""What the scripts share. Each file says in its first line what it is for."""

@@ -1,0 +1,208 @@
+"""A trained generator as a function on recordings: any length, any sample rate, piece by piece."""
+
+from math import gcd
+
+import numpy as np
+import torch
+
+from dan.recordings import LOUDEST, PIECE, are_far_apart, resample
+from models import load_generator
+
+BLOCK_SECONDS = 16  # of what is denoised at a time
+CHANNELS = 4  # of a block that go through the network together
+ROWS = 64  # of an array that are denoised together
+FADE = 256  # samples over which a block gives way to the next
+
+
+class Denoiser:
+    """A trained generator as a function on signals of any length and sample rate."""
+
+    def __init__(self, generator, data):
+        """generator: a network of `models.py`; data: the DataConfig it was trained with."""
+        self.generator, self.sample_rate = generator.eval(), data.sample_rate
+        self.device = next(generator.parameters()).device
+        if generator.context is None:
+            # The network knows signals of one length alone: blocks of just that length.
+            self.block, self.grid = data.length, 1
+            self.overlap = self.fade = data.length // 2
+        else:
+            # Blocks begin where frames do, and overlap so far that what a block lacks beyond its
+            # ends does not reach into the fade.
+            self.grid, self.fade = generator.hop, FADE
+            self.overlap = round_up(2 * generator.context + FADE, self.grid)
+            self.block = self.overlap + round_up(BLOCK_SECONDS * self.sample_rate, self.grid)
+
+    @classmethod
+    def load(cls, path, device="cpu"):
+        """The denoiser in a checkpoint of train_gan.py; raises UserError if it is none."""
+        generator, config = load_generator(path, device)
+        return cls(generator, config.data)
+
+    def __call__(self, array, sample_rate=None):
+        """Denoise numbers of shape (..., samples); returns the same shape and type.
+
+        sample_rate: in Hz, a whole number; the denoiser's own where it is not given. Whole numbers
+        are rounded and clipped to their type. What is not finite counts as zero. Raises TypeError
+        for an array that holds no real numbers, ValueError for an impossible sample rate.
+        """
+        array = np.asarray(array)
+        if array.dtype.kind not in "fiu" or not array.ndim:
+            raise TypeError(f"expected an array of real numbers, not {array.dtype} {array.shape}")
+        rate = self.sample_rate if sample_rate is None else sample_rate
+        if rate % 1 or are_far_apart(rate, self.sample_rate):
+            raise ValueError(f"sample_rate={sample_rate} is no whole number, or too far from the "
+                             f"denoiser's own {self.sample_rate:,} Hz")
+        if not array.size:
+            return array.copy()
+        rows = array.reshape(-1, array.shape[-1])
+        return self.denoise_rows(rows, int(rate)).reshape(array.shape)
+
+    def denoise_rows(self, rows, sample_rate, watch=iter):
+        """Denoise an array (channels, samples), some channels at a time, to one like it.
+
+        watch: is given the pieces of a recording, and gives them on.
+        """
+        denoised = np.empty(rows.shape, rows.dtype)
+        for first in range(0, len(rows), ROWS):
+            group, position = slice(first, first + ROWS), 0
+            pieces = watch(pieces_of(rows[group]))
+            for piece in self.stream(pieces, sample_rate):
+                end = position + piece.shape[1]
+                denoised[group, position:end] = as_type(piece, rows.dtype)
+                position = end
+        return denoised
+
+    def stream(self, pieces, sample_rate):
+        """Denoise a recording piece by piece: arrays (channels, samples) in and out, float32.
+
+        The memory that is used does not depend on the recording's length, and the result does not
+        depend on how it is cut into pieces.
+        """
+        received = given = 0
+
+        def counted():
+            nonlocal received
+            for piece in pieces:
+                received += piece.shape[1]
+                yield as_finite(piece)
+
+        low = resampled(counted(), sample_rate, self.sample_rate)
+        for piece in resampled(self.denoised(low), self.sample_rate, sample_rate):
+            # There and back again may round up the number of samples.
+            piece = piece[:, : received - given]
+            given += piece.shape[1]
+            yield piece
+
+    def denoised(self, pieces):
+        """Denoise pieces at the denoiser's own rate, in overlapping blocks that are cross-faded."""
+        last, given = None, 0  # given: samples of `last` that are given out
+        for block, advance in blocks(pieces, self.block, self.block - self.overlap, self.grid):
+            current, done = self.apply(block), 0
+            if last is not None:
+                overlap = last.shape[1] - advance
+                fade = min(self.fade, overlap)
+                done = (overlap - fade) // 2  # the fade lies in the middle of the overlap
+                yield last[:, given : advance + done]
+                rising = np.linspace(0, 1, fade + 2, dtype=np.float32)[1:-1]
+                faded = slice(advance + done, advance + done + fade)
+                current[:, done : done + fade] *= rising
+                current[:, done : done + fade] += (1 - rising) * last[:, faded]
+            last, given = current, done
+        if last is not None:
+            yield last[:, given:]
+
+    @torch.inference_mode()
+    def apply(self, block):
+        """The network on a block (channels, samples), some channels at a time."""
+        parts = torch.from_numpy(block).unsqueeze(1).split(CHANNELS)
+        denoised = [self.generator(part.to(self.device)).cpu() for part in parts]
+        return torch.cat(denoised)[:, 0].numpy()
+
+
+def round_up(number, multiple):
+    return -(-number // multiple) * multiple
+
+
+def blocks(pieces, length, step, grid=1):
+    """(block, advance): overlapping blocks of a recording, and how far behind the last each begins.
+
+    Blocks of `length` samples, one every `step`; the last one ends where the recording does, and
+    is longer by less than `grid`, so that every block begins at a multiple of it. A recording of
+    less than that is one block.
+    """
+    pieces, buffer, advance, ended = iter(pieces), None, 0, False
+    while True:
+        # So far ahead that the block after this one is either whole or the last.
+        while not ended and (buffer is None or buffer.shape[1] < length + step):
+            piece = next(pieces, None)
+            ended = piece is None
+            if not ended:
+                buffer = piece if buffer is None else np.concatenate([buffer, piece], axis=1)
+        if buffer is None or not buffer.shape[1]:
+            return
+        if buffer.shape[1] < length + grid:
+            yield buffer, advance
+            return
+        yield buffer[:, :length], advance
+        advance = min(step, (buffer.shape[1] - length) // grid * grid)
+        buffer = buffer[:, advance:]
+
+
+def windows(pieces, step, margin):
+    """(window, count): windows of step + 2 · margin samples, one every `step`, zeros at both ends.
+
+    The first begins `margin` before the first sample; as many as it takes to cover all samples.
+    count: how many samples between the margins there are.
+    """
+    pieces, width = iter(pieces), step + 2 * margin
+    buffer, ended, length, position = None, False, 0, 0
+    while True:
+        while not ended and (buffer is None or buffer.shape[1] < width):
+            piece = next(pieces, None)
+            ended = piece is None
+            if not ended:
+                if buffer is None:
+                    buffer = np.zeros((len(piece), margin), np.float32)
+                buffer = np.concatenate([buffer, piece], axis=1)
+                length += piece.shape[1]
+        if ended and position >= length:
+            return
+        missing = max(0, width - buffer.shape[1])
+        window = np.pad(buffer[:, :width], ((0, 0), (0, missing)))
+        yield window, min(step, length - position) if ended else step
+        buffer, position = buffer[:, step:], position + step
+
+
+def resampled(pieces, from_rate, to_rate):
+    """Polyphase resampling of pieces (channels, samples), as if they were one."""
+    if from_rate == to_rate:
+        yield from pieces
+        return
+    common = gcd(from_rate, to_rate)
+    up, down = to_rate // common, from_rate // common
+    # scipy's filter reaches 10 periods of the lower rate to either side.
+    periods = -(-10 * max(up, down) // (up * down)) + 1
+    steps = max(1, PIECE // max(up, down))
+    for window, count in windows(pieces, steps * down, periods * down):
+        first = periods * up
+        yield resample(window, from_rate, to_rate)[:, first : first - (-count * up // down)]
+
+
+def as_finite(samples):
+    """Samples as float32; what is not finite is zero, and nothing so large that a power overflows.
+    """
+    zeroed = np.nan_to_num(samples.astype(np.float64), nan=0, posinf=0, neginf=0)
+    return np.clip(zeroed, -LOUDEST, LOUDEST).astype(np.float32)
+
+
+def pieces_of(rows):
+    """An array (channels, samples) in pieces."""
+    return (rows[:, start : start + PIECE] for start in range(0, rows.shape[1], PIECE))
+
+
+def as_type(samples, dtype):
+    """Samples as another type of number; whole numbers are rounded, and clipped to their range."""
+    if dtype.kind == "f":
+        return samples.astype(dtype, copy=False)
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(samples.astype(np.float64)), limits.min, limits.max).astype(dtype)

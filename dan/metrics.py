@@ -1,0 +1,78 @@
+"""Measures of quality of an estimate: signal-to-noise ratios, noise reduction, and their summary.
+
+Signals are arrays of shape (..., length).
+"""
+
+import numpy as np
+from scipy import stats
+
+
+def snr_db(clean, estimate):
+    """Signal-to-noise ratio of each signal in dB, shape (...,); numpy or torch.
+
+    10·log10(‖clean‖² / ‖estimate − clean‖²).
+    """
+    return _decibels((clean**2).sum(-1), ((estimate - clean) ** 2).sum(-1))
+
+
+def total_snr_db(clean, estimate):
+    """The ratio of total energies over all signals in dB, one number."""
+    return float(_decibels((clean**2).sum(), ((estimate - clean) ** 2).sum()))
+
+
+def si_sdr(clean, estimate):
+    """Scale-invariant signal-to-distortion ratio of each signal in dB, shape (...,).
+
+    Le Roux, Wisdom, Erdogan, Hershey, "SDR – half-baked or well done?" (2019), eq. 5, without
+    removal of the mean.
+    """
+    scale = (clean * estimate).sum(-1) / ((clean**2).sum(-1) + 1e-20)
+    return snr_db(scale[..., None] * clean, estimate)
+
+
+def mean_absolute_error(clean, estimate):
+    """Mean of |estimate − clean| of each signal, in the signals' unit, shape (...,)."""
+    return abs(estimate - clean).mean(-1)
+
+
+def band_noise_reduction(clean, mixed, estimate, data):
+    """Noise reduction of each signal in dB inside and outside the band; two arrays (...,).
+
+    The energy of `mixed − clean` over that of `estimate − clean`, over the bins of the discrete
+    Fourier transform within [low_freq, high_freq] and over the others.
+    """
+    frequencies = np.fft.rfftfreq(clean.shape[-1], 1 / data.sample_rate)
+    inside = (frequencies >= data.low_freq) & (frequencies <= data.high_freq)
+    before, after = (np.abs(np.fft.rfft(x - clean)) ** 2 for x in (mixed, estimate))
+    return tuple(
+        _decibels(before[..., band].sum(-1), after[..., band].sum(-1)) for band in (inside, ~inside)
+    )
+
+
+def residual_spectrum_db(clean, estimate):
+    """Mean energy of the error `estimate − clean` in each frequency bin in dB, (length//2 + 1,)."""
+    energy = np.abs(np.fft.rfft(estimate - clean)) ** 2 / clean.shape[-1]
+    return _decibels(energy.mean(tuple(range(energy.ndim - 1))), 1.0)
+
+
+def summary(values, worst=min):
+    """Mean, half-width of its 95 % confidence interval (Student's t), median and worst value.
+
+    The half-width is None for a single value, which has no spread.
+    """
+    values = np.asarray(values, np.float64)
+    half_width = None
+    if len(values) > 1:
+        half_width = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+    return {
+        "mean": float(values.mean()),
+        "confidence_95": half_width,
+        "median": float(np.median(values)),
+        "worst": float(worst(values)),
+    }
+
+
+def _decibels(numerator, denominator):
+    """10·log10 of a ratio; the floor keeps silence and perfection finite (±200 dB)."""
+    ratio = (numerator + 1e-20) / (denominator + 1e-20)
+    return 10 * (ratio.log10() if hasattr(ratio, "log10") else np.log10(ratio))

@@ -1,0 +1,136 @@
+"""What the sections of a configuration derive from their settings, and what they refuse.
+
+The settings themselves, with meanings, ranges and defaults, stand in config.py.
+"""
+
+import math
+import re
+from pathlib import Path
+
+from dan.settings import check_setting, list_settings, refuse
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+MOST_SAMPLES = 2**24  # of a signal
+MOST_LOWPASS_ORDER = 200
+
+
+class Section:
+    def check(self):
+        """Raise ConfigurationError for settings of the section that do not go together."""
+
+
+class DataSection(Section):
+    @property
+    def length(self):
+        """Samples in one signal."""
+        return round(self.sample_rate * self.duration)
+
+    @property
+    def nyquist(self):
+        """Half the sample rate, in Hz."""
+        return self.sample_rate / 2
+
+    def check(self):
+        if self.low_freq >= self.high_freq:
+            refuse("data.low_freq", self.low_freq, f"below data.high_freq={self.high_freq:g}")
+        if self.high_freq > self.nyquist:
+            refuse("data.high_freq", self.high_freq,
+                   f"at most the Nyquist frequency {self.nyquist:g} Hz")
+        if self.length > MOST_SAMPLES:
+            refuse("data.duration", self.duration, f"at most {MOST_SAMPLES} samples in all")
+
+
+class GeneratorSection(Section):
+    """The settings of a kind of generator; `ShortTimeGeneratorConfig` has those of "short-time"."""
+
+    halvings = 0  # how often the network halves the length of a signal
+
+    @classmethod
+    def kind(cls):
+        """What stored configurations call this kind of generator."""
+        name = cls.__name__.removesuffix("GeneratorConfig")
+        return re.sub("(?<!^)(?=[A-Z])", "-", name).lower()
+
+
+class WaveformGeneratorSection(GeneratorSection):
+    @property
+    def halvings(self):
+        return self.depth
+
+
+class ShortTimeGeneratorSection(GeneratorSection):
+    def check(self):
+        if 2 ** (self.levels + 1) > self.frame_length:
+            refuse("generator.levels", self.levels,
+                   "so small that 2^(levels + 1) is at most generator.frame_length")
+
+
+class EvaluationSection(Section):
+    def check(self):
+        if self.lowpass_passband >= self.lowpass_stopband:
+            refuse("evaluation.lowpass_passband", self.lowpass_passband,
+                   f"below evaluation.lowpass_stopband={self.lowpass_stopband:g}")
+
+    def lowpass_order(self, sample_rate):
+        """The order of the Butterworth lowpass, a real number that is to be rounded up.
+
+        Oppenheim, Schafer, "Discrete-Time Signal Processing" (2010), section 7.3: the bilinear
+        transform takes both edges to the tangent of half their angle.
+        """
+        edges = self.lowpass_stopband, self.lowpass_passband
+        stop, passed = (math.tan(math.pi * edge / sample_rate) for edge in edges)
+        losses = self.lowpass_attenuation_db, self.lowpass_ripple_db
+        attenuation, ripple = (10 ** (decibels / 10) - 1 for decibels in losses)
+        steepness = math.log10(stop / passed)
+        return math.log10(attenuation / ripple) / (2 * steepness) if steepness > 0 else math.inf
+
+
+class WholeConfig:
+    @property
+    def data_folder(self):
+        return REPOSITORY / self.paths.data
+
+    @property
+    def image_folder(self):
+        return REPOSITORY / self.paths.images / self.preset
+
+    @property
+    def checkpoint_folder(self):
+        return REPOSITORY / self.paths.checkpoints / self.preset
+
+    def check(self):
+        """Raise ConfigurationError for the first setting that no run could use."""
+        for key, value, item in list_settings(self):
+            check_setting(key, value, item)
+        for section in (self.data, self.generator, self.evaluation):
+            section.check()
+        self.check_length()
+        self.check_lowpass()
+
+    def check_length(self):
+        """A signal is halved by the discriminator, and normalised in batches by the generator."""
+        data, depth = self.data, self.discriminator.depth
+        samples, step = data.sample_rate * data.duration, 2**depth
+        if abs(samples - data.length) > 1e-6 or data.length % step or data.length < 2 * step:
+            closest = max(round(samples / step), 2) * step / data.sample_rate
+            refuse("data.duration", data.duration,
+                   f"such that duration · sample_rate is a multiple of {step}, at least "
+                   f"{2 * step}, for the discriminator to halve it {depth} times; nearest: "
+                   f"{closest:.9g}")
+        halvings = self.generator.halvings
+        batch = min(self.training.batch_size, data.num_train)
+        if -(-data.length // 2**halvings) * batch < 2:
+            refuse("generator.depth", halvings, "smaller, or the batch or the signals larger: "
+                   "batch normalisation needs at least two values in the deepest layer")
+
+    def check_lowpass(self):
+        evaluation, data = self.evaluation, self.data
+        if evaluation.lowpass_stopband >= data.nyquist:
+            refuse("evaluation.lowpass_stopband", evaluation.lowpass_stopband,
+                   f"below the Nyquist frequency {data.nyquist:g} Hz")
+        order = evaluation.lowpass_order(data.sample_rate)
+        if not order <= MOST_LOWPASS_ORDER:
+            refuse("evaluation.lowpass_stopband", evaluation.lowpass_stopband,
+                   f"farther from evaluation.lowpass_passband={evaluation.lowpass_passband:g}: the "
+                   f"filter would have an order of {order:,.0f}, and {MOST_LOWPASS_ORDER} is the "
+                   "most")

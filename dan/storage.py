@@ -1,0 +1,216 @@
+"""The data folder: what is where, whose it is, the manifest, and reading signals with checks.
+
+One float32 .npy file a signal, in {train,validation}/{clean,noise,mixed}/; WAV copies of the first
+signals in resampled/; and dataset.json, the manifest, which is written last.
+"""
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import fields
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from dan.errors import UserError
+from dan.files import cannot_write, write_bytes
+from dan.recordings import map_array
+
+KINDS = ("clean", "noise", "mixed")
+STORED_SPLITS = ("train", "validation")
+MOST_SIGNALS = 1_000_000
+NPY_HEADER = 128  # bytes
+CURE = "run create_data.py with the same preset and overrides"
+
+
+def split_counts(data):
+    """Number of signals in each stored split."""
+    return {"train": data.num_train, "validation": data.num_validation}
+
+
+def signal_path(split, kind, index):
+    """Path of the index-th signal (from 0) below the data folder; file numbers begin at 1."""
+    return f"{split}/{kind}/{kind}_{index + 1:04d}.npy"
+
+
+def wav_path(split, kind):
+    """Path of the WAV copy of a split's first signal below the data folder."""
+    return f"resampled/{split}_{kind}_0001.wav"
+
+
+def written_files(counts):
+    """Every path below the data folder that create_data.py writes for these split counts."""
+    for split, count in counts.items():
+        for kind in KINDS:
+            yield wav_path(split, kind)
+            yield from (signal_path(split, kind, index) for index in range(count))
+
+
+def is_written(name, counts):
+    """Whether a path below the data folder is among `written_files(counts)`."""
+    for split, count in counts.items():
+        for kind in KINDS:
+            number = re.fullmatch(rf"{split}/{kind}/{kind}_([0-9]+)\.npy", name)
+            if name == wav_path(split, kind) or (
+                number and 0 < int(number[1]) <= count
+                and name == signal_path(split, kind, int(number[1]) - 1)
+            ):
+                return True
+    return False
+
+
+def claim_files(folder, counts):
+    """Make the folders and remove what an earlier run wrote and this one will not.
+
+    Until the complete manifest is written, one marked incomplete says which files are ours. Raises
+    UserError where a file that no run wrote has a name that this run needs.
+    """
+    first_run = not manifest_path(folder).exists()
+    earlier = {} if first_run else read_manifest(folder)["counts"]
+    needed = set(written_files(counts))
+    present = {
+        path.relative_to(folder).as_posix()
+        for part in (*counts, "resampled")
+        for path in (folder / part).rglob("*")
+        if not path.is_dir() and path.name != ".gitkeep"
+    }
+    # Asked one by one as well: what lies behind a linked folder is not found in it.
+    present |= {name for name in needed - present if os.path.lexists(folder / name)}
+    ours = {name for name in present if is_written(name, earlier)}
+    in_the_way = sorted((present & needed) - ours)
+    if in_the_way:
+        raise UserError(
+            f"{folder / in_the_way[0]} is not in the manifest {manifest_path(folder)}, so "
+            f"it is not replaced; move it away, or choose another folder with paths.data="
+        )
+    for path in {(folder / name).parent for name in needed}:
+        path.mkdir(parents=True, exist_ok=True)
+    both = {split: max(count, earlier.get(split, 0)) for split, count in counts.items()}
+    write_manifest(folder, {"complete": False, "counts": both})
+    for name in present & ours - needed:
+        (folder / name).unlink()
+    unknown = sorted(present - ours)
+    if unknown:
+        print(f"left {len(unknown)} files in {folder} that create_data.py did not write, such as "
+              f"{unknown[0]}")
+
+
+def save_signal(path, array):
+    """Write one .npy file. Not flushed each by each: without its manifest the data set is none."""
+    try:
+        path.unlink(missing_ok=True)  # a link in its place would lead to someone else's file
+        with open(path, "wb") as file:
+            np.save(file, array)
+    except OSError as error:
+        raise cannot_write(path, error, path, array.nbytes + NPY_HEADER) from error
+
+
+def fingerprint(manifest):
+    """What tells these signals from all others: SHA-256 of the checksums of both splits."""
+    return hashlib.sha256(json.dumps(manifest["checksums"], sort_keys=True).encode()).hexdigest()
+
+
+def checksum(array):
+    """SHA-256 of the array's bytes."""
+    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
+
+
+def manifest_path(folder):
+    return folder / "dataset.json"
+
+
+def write_manifest(folder, manifest):
+    """Replace the manifest at once, never in part."""
+    write_bytes(manifest_path(folder), json.dumps(manifest, indent=1).encode())
+
+
+def read_manifest(folder):
+    """The manifest as a dictionary; raises UserError if it is missing or damaged."""
+    path = manifest_path(folder)
+    try:
+        manifest = json.loads(path.read_bytes())
+        counts = manifest["counts"]
+        if set(counts) != set(STORED_SPLITS) or not all(
+            type(count) is int and 0 < count <= MOST_SIGNALS for count in counts.values()
+        ):
+            raise ValueError("counts are the numbers of signals in both splits")
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; {CURE}") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(
+            f"{path} is damaged; move the files in {folder} away and {CURE}"
+        ) from error
+    return manifest
+
+
+def check_manifest(config):
+    """The complete manifest that fits the configuration; raises UserError otherwise."""
+    manifest, path = read_manifest(config.data_folder), manifest_path(config.data_folder)
+    if manifest.get("complete") is not True:
+        raise UserError(f"{path} says that create_data.py was cut short; {CURE}")
+    checksums = manifest.get("checksums")
+    if not isinstance(checksums, dict) or not all(
+        isinstance(checksums.get(split), dict) and set(KINDS) <= checksums[split].keys()
+        for split in STORED_SPLITS
+    ):
+        raise UserError(f"{path} lacks checksums, as that of an earlier version does; {CURE}")
+    stored = manifest.get("data")
+    stored = stored if isinstance(stored, dict) else {}
+    for item in fields(config.data):
+        value = getattr(config.data, item.name)
+        if item.metadata.get("for_creation") and value == item.default:
+            continue  # it need not be said again
+        if stored.get(item.name) != (list(value) if isinstance(value, tuple) else value):
+            raise UserError(f"{path} has data.{item.name}={stored.get(item.name)}, the "
+                            f"configuration has {value}; {CURE}")
+    return manifest
+
+
+def is_recorded(config):
+    """Whether what is stored was cut from recordings, at least the clean signals or the noise."""
+    stored = check_manifest(config)["data"]
+    return bool(stored.get("clean_source") or stored.get("noise_source"))
+
+
+def load_signals(config, split, kind, device="cpu"):
+    """All signals of one split and kind, float32 (count, 1, length) on the device, checked.
+
+    Raises UserError, naming the file and the cure.
+    """
+    folder, manifest = config.data_folder, check_manifest(config)
+    array = read_signals(folder, split, kind, manifest["counts"][split], config.data.length)
+    if checksum(array) != manifest["checksums"][split][kind]:
+        raise UserError(f"{folder / split / kind} was changed after create_data.py wrote it; "
+                        f"{CURE}")
+    return torch.from_numpy(array).unsqueeze(1).to(device)
+
+
+def read_signals(folder, split, kind, count, length):
+    """The signals of one split and kind, float32 of shape (count, length).
+
+    Raises UserError for a missing, surplus, unreadable, misshapen or non-finite file.
+    """
+    expected = [folder / signal_path(split, kind, index) for index in range(count)]
+    surplus = set((folder / split / kind).glob("*.npy")).difference(expected)
+    if surplus:
+        raise UserError(f"{min(surplus)} is not in the manifest; move it away")
+    signals = np.empty((count, length), np.float32)
+    bar = tqdm(expected, desc=f"reading {split} {kind}", unit="file", leave=False)
+    for index, path in enumerate(bar):
+        signals[index] = read_signal(path, length)
+    return signals
+
+
+def read_signal(path, length):
+    """One stored signal, float32 of shape (length,); raises UserError for anything else."""
+    try:
+        array = map_array(path)
+    except UserError as error:
+        raise UserError(f"{error}; {CURE}") from error
+    if array.dtype != np.float32 or array.shape != (length,):
+        raise UserError(f"{path} is not a float32 signal of {length} samples; {CURE}")
+    if not np.isfinite(array).all():
+        raise UserError(f"{path} holds values that are not finite; {CURE}")
+    return array

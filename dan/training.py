@@ -1,0 +1,144 @@
+"""The state of a training: both networks, their optimisers, their precision, and the history."""
+
+import math
+import os
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from dan.configuration import to_dict
+from dan.errors import ConfigurationError, UserError
+from dan.precision import autocast, choose_precision
+from models import build_discriminator, build_generator, load_weights
+
+NETWORKS = ("generator", "discriminator")
+OPTIMIZERS = ("generator_optimizer", "discriminator_optimizer")
+
+
+@dataclass
+class Training:
+    """Both networks, their optimisers and how far they have come."""
+
+    generator: nn.Module
+    discriminator: nn.Module
+    generator_optimizer: torch.optim.Optimizer
+    discriminator_optimizer: torch.optim.Optimizer
+    history: list = field(default_factory=list)
+    seconds: float = 0.0
+    # For each network the precision that it trains with, and the reason.
+    precision: dict = field(default_factory=lambda: dict.fromkeys(NETWORKS, ("float32", "unset")))
+    data: str = ""  # the fingerprint of the signals that it is trained on
+
+    @property
+    def epoch(self):
+        """The last finished epoch, from 1; 0 before the first."""
+        return self.history[-1]["epoch"] if self.history else 0
+
+    @property
+    def device(self):
+        return next(self.generator.parameters()).device
+
+    def autocast(self, network):
+        """The context in which "generator" or "discriminator" trains."""
+        return autocast(self.precision[network][0], self.device)
+
+    def set_learning_rates(self, settings, epochs_done):
+        """Both learning rates, a function of the (fractional) number of epochs done alone."""
+        factor = learning_rate_factor(settings, epochs_done)
+        self.generator_optimizer.param_groups[0]["lr"] = factor * settings.generator_lr
+        self.discriminator_optimizer.param_groups[0]["lr"] = factor * settings.discriminator_lr
+
+    def checkpoint(self, config):
+        """What a checkpoint holds of it; see dan/checkpoints.py."""
+        states = {part: getattr(self, part).state_dict() for part in NETWORKS + OPTIMIZERS}
+        return {"config": to_dict(config), "epoch": self.epoch, "history": self.history,
+                "seconds": self.seconds, "precision": self.precision, "data": self.data, **states}
+
+    def restore(self, checkpoint, path):
+        """Go back to where the checkpoint at `path` was taken; raises UserError if it does not fit.
+        """
+        for network in NETWORKS:
+            load_weights(getattr(self, network), checkpoint[network], path)
+        try:
+            for optimizer in OPTIMIZERS:
+                getattr(self, optimizer).load_state_dict(checkpoint[optimizer])
+        except Exception as error:  # what is wrong in them leads torch to errors of any kind
+            raise UserError(f"{path} does not fit the networks of its settings; train anew with "
+                            "--restart") from error
+        for fact in ("history", "seconds", "precision", "data"):
+            setattr(self, fact, checkpoint[fact])
+
+
+def new_training(config, device):
+    """Networks with new weights, drawn from `training.seed`, and their optimisers."""
+    torch.manual_seed(config.training.seed)
+    networks = [build(config).to(device) for build in (build_generator, build_discriminator)]
+    optimizers = [
+        torch.optim.Adam(network.parameters(), betas=(0.9, config.training.adam_beta2), fused=True)
+        for network in networks
+    ]
+    return Training(*networks, *optimizers)
+
+
+def probe_precision(state, pairs, settings):
+    """{network: (precision, reason)}, each tried on a batch of the first training pairs."""
+    clean, mixed = pairs[: settings.batch_size]
+    both = torch.cat([clean, mixed])
+    labels = (torch.arange(len(both), device=both.device) < len(clean)).float()
+    return {
+        "generator": choose_precision(settings.precision, state.generator, mixed, clean),
+        "discriminator": choose_precision(settings.precision, state.discriminator, both, labels),
+    }
+
+
+def learning_rate_factor(settings, epochs_done):
+    """What the learning rates are multiplied by.
+
+    One-cycle: a linear warm-up to 1, then half a cosine to 0 (after Smith, Topin,
+    "Super-Convergence", 2018). Halving: the published recipe.
+    """
+    if settings.schedule == "halving":
+        return 0.5 ** (int(epochs_done) // settings.lr_halving_epochs)
+    progress = epochs_done / settings.max_epochs
+    if progress < settings.warmup:
+        return max(progress / settings.warmup, 0.01)
+    return 0.5 + 0.5 * math.cos(math.pi * (progress - settings.warmup) / (1 - settings.warmup))
+
+
+def best_epoch(history):
+    """The epoch with the lowest validation reconstruction loss.
+
+    The one loss that an adversarial game leaves comparable from epoch to epoch.
+    """
+    return min(history, key=lambda row: row["validation_reconstruction_loss"])
+
+
+def patience_is_over(history, settings):
+    """Whether `patience` adversarial epochs have passed without a new best epoch."""
+    if not history:
+        return False
+    since = max(best_epoch(history)["epoch"], settings.pretrain_epochs)
+    return history[-1]["epoch"] - since >= settings.patience
+
+
+def choose_device(name):
+    """The torch device of that name; `auto` takes CUDA, else MPS, else the CPU."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()  # some names are known and hold no numbers
+    except Exception as error:  # torch has errors of every kind for a device that is not there
+        raise ConfigurationError(
+            f"training.device={name} is not available here; use auto, cpu, cuda or mps"
+        ) from error
+    return device
+
+
+def make_deterministic():
+    """The same seed gives the same result on one machine."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS's condition for it
+    torch.use_deterministic_algorithms(True, warn_only=True)
