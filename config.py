@@ -174,7 +174,7 @@ class EvaluationConfig(EvaluationSection):
 @dataclass(frozen=True)
 class PathsConfig:
     data: str = setting("data", "folder of the signals; relative to the repository, or absolute")
-    images: str = setting("images", "folder of the figures, one folder in it a preset")
+    images: str = setting("images", "folder of the figures, which has a folder for each preset")
     checkpoints: str = setting("checkpoints", "folder of the trained networks, likewise")
 
 

@@ -1,4 +1,4 @@
-"""Draw the training and validation signals and store them, one .npy file a signal.
+"""Draw the training and validation signals and store them, one .npy file per signal.
 
     python create_data.py
     python create_data.py data.snr_db=-5,10 data.num_components=1,5 --show

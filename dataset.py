@@ -160,7 +160,7 @@ def loaders(config, device="cpu"):
     size = config.training.batch_size
     shuffled = ShuffledBatches(len(train), size, config.training.seed)
     in_order = torch.arange(len(validation)).split(size)
-    # Without automatic batching, a batch is one indexing of a tensor instead of one a signal.
+    # Without automatic batching, a batch is read at once instead of signal by signal.
     return (
         DataLoader(train, sampler=shuffled, batch_size=None),
         DataLoader(validation, sampler=in_order, batch_size=None),

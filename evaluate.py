@@ -39,6 +39,7 @@ from dan.metrics import (
     snr_db,
     summary,
     total_snr_db,
+    total_snr_interval,
 )
 from dan.signals import count_unknowns, draw, unknowns_per_sine
 from dan.storage import is_recorded, load_signals
@@ -198,6 +199,7 @@ def summarise(split, clean, mixed, estimates, values, config, recorded):
     }
     for method, estimate in estimates.items():
         methods[method]["total_snr_db"] = total_snr_db(clean, estimate)
+        methods[method]["total_snr_confidence_95"] = total_snr_interval(clean, estimate)
     result = {"count": len(clean), "methods": methods}
     if not recorded:
         unknowns = count_unknowns(config.data, split, len(clean))
@@ -210,32 +212,34 @@ def summarise(split, clean, mixed, estimates, values, config, recorded):
 
 def print_table(split, result):
     """Three lines a method: mean ± 95 % confidence interval, median, worst."""
-    totals = {"total_snr_db": "total SNR", "distance_to_bound_db": "to the bound"}
     bound = ""
     if "bound_db" in result:
         bound = (f"; Cramér–Rao bound on the total SNR: {result['bound_db']:.2f} dB (mean of the "
                  f"signals' dB there: {result['mean_at_bound_db']:.2f})")
-    headings = [*(heading for heading, _, _ in METRICS.values()), *totals.values()]
+    headings = [*(heading for heading, _, _ in METRICS.values()), "total SNR in dB"]
+    headings += ["to the bound"] if bound else []
     print(f"\n{result['count']} {split} signals{bound}\n{'':<20}"
-          + "".join(f"{h:>17}" for h in headings[: None if bound else -1]))
+          + "".join(f"{heading:>17}" for heading in headings))
     for method, metrics in result["methods"].items():
         rows = {
-            f"{method} mean": mean_and_interval,
+            f"{method} mean": lambda m: with_interval(m["mean"], m["confidence_95"]),
             "  median": lambda m: f"{m['median']:.3f}",
             "  worst": lambda m: f"{m['worst']:.3f}",
         }
         for label, text in rows.items():
             cells = [text(metrics[name]) for name in METRICS]
             if label.endswith("mean"):
-                cells += [f"{metrics[k]:.2f}" for k in totals if k in metrics]
+                cells += [with_interval(metrics["total_snr_db"],
+                                        metrics["total_snr_confidence_95"], 2)]
+                cells += [f"{metrics['distance_to_bound_db']:.2f}"] if bound else []
             print(f"{label:<20}" + "".join(f"{cell:>17}" for cell in cells))
     print()
 
 
-def mean_and_interval(metric):
-    """The mean of a metric and, of more than one signal, its confidence interval."""
-    interval = metric["confidence_95"]
-    return f"{metric['mean']:.3f}" + (f" ± {interval:.3f}" if interval is not None else "")
+def with_interval(value, half_width, digits=3):
+    """A value with its confidence interval, which a single signal has not."""
+    interval = "" if half_width is None else f" ± {half_width:.{digits}f}"
+    return f"{value:.{digits}f}{interval}"
 
 
 def draw_figures(folder, data, signals, clean, estimates, values):

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 try:
     import pywt
-except ImportError:  # a development dependency: without it, a row of the table is missing
+except ImportError:  # a development dependency: without it, the table has no such row
     pywt = None
 
 GRID_STEP = 0.1  # Hz; a spectral peak of a one-second signal is 2 Hz wide

@@ -20,6 +20,22 @@ def total_snr_db(clean, estimate):
     return float(_decibels((clean**2).sum(), ((estimate - clean) ** 2).sum()))
 
 
+def total_snr_interval(clean, estimate):
+    """Half-width in dB of the 95 % confidence interval of `total_snr_db`; None for one signal.
+
+    The ratio of two means over signals (count, length), by the delta method: its logarithm has the
+    variance of clean energy over its mean less error energy over its mean. Cochran, "Sampling
+    Techniques" (1977), section 6.4.
+    """
+    count = len(clean)
+    if count < 2:
+        return None
+    energies = ((np.asarray(x, np.float64) ** 2).sum(-1) for x in (clean, estimate - clean))
+    over_mean = [energy / (energy.mean() + 1e-20) for energy in energies]
+    error = stats.sem(over_mean[0] - over_mean[1])
+    return float(stats.t.ppf(0.975, count - 1) * error * 10 / np.log(10))
+
+
 def si_sdr(clean, estimate):
     """Scale-invariant signal-to-distortion ratio of each signal in dB, shape (...,).
 

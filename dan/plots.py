@@ -107,7 +107,7 @@ def created_data(examples, sample_rate):
 
 
 def denoised_against_lowpass(example, sample_rate):
-    """One signal, upper row over time, lower row its spectrum, a column a kind.
+    """One signal, a column for each kind: over time above, its spectrum below.
 
     example: {"clean", "mixed", "denoised", "lowpass": array (length,)}.
     """
@@ -218,7 +218,7 @@ def residual_spectra(spectra, data, signals):
 
 
 def training_curves(checkpoints):
-    """Validation SNR over epochs and over training time, a curve a preset.
+    """Validation SNR over epochs and over training time, a curve for each preset.
 
     checkpoints: {preset: checkpoint with `history` and `seconds`}. The time of an epoch is taken
     as its share of the whole.
@@ -289,7 +289,7 @@ def sweep(values, results, label, signals):
 
 
 def before_and_after(recordings, sample_rate, name):
-    """Waveform and spectrogram of a recording, a column each of `recordings`.
+    """Waveform and spectrogram, a column for each of `recordings`.
 
     recordings: {"before", "after": array (samples,)}; name: what it is called in the title.
     """

@@ -53,7 +53,7 @@ def read_recording(path, sample_rate, npy_rate):
     """The signals in a file, a list of float32 arrays (samples,) at `sample_rate`.
 
     The channels of an audio file are averaged to one signal; an .npy array has one signal, or one
-    a row, at `npy_rate`. Raises UserError for what is unreadable, empty, silent or not finite.
+    per row, at `npy_rate`. Raises UserError for what is unreadable, empty, silent or not finite.
     """
     if path.suffix.lower() == ".npy":
         signals, rate = read_rows(path), npy_rate
@@ -114,7 +114,7 @@ def read_rows(path):
 
 
 def map_array(path):
-    """An .npy array of one signal, or one a row, as it lies on the disk, read when it is used."""
+    """An .npy array of one signal, or one per row, as it lies on the disk, read when it is used."""
     check_regular(path)
     try:
         # Mapped, so that a header that promises more than the file holds takes no memory.
@@ -123,7 +123,7 @@ def map_array(path):
         raise UserError(f"{path} is unreadable (no .npy array)") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or array.ndim > 2 \
             or array.ndim == 0:
-        raise UserError(f"{path} is no array of numbers with one signal, or one a row")
+        raise UserError(f"{path} is no array of numbers with one signal, or one per row")
     return array
 
 

@@ -1,7 +1,7 @@
 """The data folder: what is where, whose it is, the manifest, and reading signals with checks.
 
-One float32 .npy file a signal, in {train,validation}/{clean,noise,mixed}/; WAV copies of the first
-signals in resampled/; and dataset.json, the manifest, which is written last.
+One float32 .npy file per signal, in {train,validation}/{clean,noise,mixed}/; WAV copies of the
+first signals in resampled/; and dataset.json, the manifest, which is written last.
 """
 
 import hashlib

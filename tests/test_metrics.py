@@ -27,6 +27,14 @@ def test_snr_and_si_sdr_have_their_closed_forms():
     np.testing.assert_allclose(metrics.mean_absolute_error(clean, clean + 0.5), 0.5)
 
 
+def test_the_interval_of_the_total_snr_is_that_of_a_bootstrap():
+    clean, _, mixed = signals.draw(described("dan", "data.snr_db=-10,10").data, "test", 300)
+    rng = np.random.default_rng(0)
+    draws = [metrics.total_snr_db(clean[i], mixed[i]) for i in rng.integers(0, 300, (3000, 300))]
+    assert metrics.total_snr_interval(clean, mixed) == pytest.approx(1.96 * np.std(draws), rel=0.1)
+    assert metrics.total_snr_interval(clean[:1], mixed[:1]) is None
+
+
 def test_band_noise_reduction_tells_inside_from_outside():
     time = np.arange(256) / 256
     clean = np.zeros((1, 256))

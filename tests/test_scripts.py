@@ -1,5 +1,7 @@
 """The four scripts in sequence, as a person runs them."""
 
+import ast
+import graphlib
 import json
 import os
 import subprocess
@@ -82,3 +84,20 @@ def test_resuming_with_other_settings_is_refused(overrides, script):
     # A finished training resumes to its end at once.
     code, out, _ = script("train_gan", *overrides, "--resume")
     assert code == 0 and "4 epochs" in out
+
+
+def test_no_file_imports_one_that_imports_it():
+    """Directly, lazily or in a circle; tests and benchmarks left out."""
+    paths = [*REPOSITORY.glob("*.py"), *REPOSITORY.glob("dan/*.py")]
+    names = {".".join(path.relative_to(REPOSITORY).with_suffix("").parts): path for path in paths}
+    imports = {}
+    for name, path in names.items():
+        found = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        imports[name] = found & names.keys()
+    order = graphlib.TopologicalSorter(imports).static_order()  # CycleError names the circle
+    assert set(order) == names.keys()
