@@ -16,9 +16,10 @@ from scipy import signal
 
 from dan.configuration import resolve
 from dan.errors import UserError
+from dan.metrics import si_sdr
 from dan.recordings import find_recordings, read_recording, resample
 from dan.sections import REPOSITORY
-from dan.signals import mix, si_sdr
+from dan.signals import mix
 from denoise import Denoiser
 
 RATE = 8000
