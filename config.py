@@ -55,7 +55,11 @@ class DataConfig(DataSection):
         -2.0, "signal-to-noise ratio of a mixture in dB; a range low,high is drawn per signal",
         -100, 100,
     )
-    num_train: int = setting(1600, "number of training signals", 1, 1_000_000)
+    stream: bool = setting(
+        False, "draw the training signals anew in each epoch instead of storing them; then "
+        "training.remix and training.slowest have no part"
+    )
+    num_train: int = setting(1600, "number of training signals in an epoch", 1, 10**12)
     num_validation: int = setting(
         200, "number of validation signals; of recordings, at most", 1, 1_000_000
     )
@@ -77,6 +81,7 @@ class SpectralGeneratorConfig(GeneratorSection):
     channels: int = setting(32, "channels of every convolution but the last", 1, 4096)
     blocks: int = setting(4, "number of residual blocks", 0, 256)
     kernel_size: int = setting(5, "kernel length in frequency bins, odd", 1, 255, odd=True)
+    dilated: bool = setting(False, "dilate the blocks' kernels by 1, 2, 4, 8, and again")
     zero_padding: int = setting(2, "length of the transform over that of a signal", 1, 16)
 
 
@@ -144,8 +149,9 @@ class TrainingConfig:
         0.02, "weight of the adversarial loss in the generator's loss", 0, 1e6
     )
     reconstruction_loss: str = setting(
-        "L1", "L1 (mean absolute error), or SNR+spectrum (output SNR and compressed spectra, the "
-        "same at every level)", choices=tuple(RECONSTRUCTION_LOSSES),
+        "L1", "L1 (mean absolute error), improvement (error energy over noise energy), or "
+        "SNR+spectrum (output SNR and compressed spectra); the last two are the same at every "
+        "level", choices=tuple(RECONSTRUCTION_LOSSES),
     )
     reconstruction_weight: float = setting(
         9.0, "weight of the reconstruction loss in the generator's loss", 0, 1e6
@@ -223,6 +229,18 @@ PRESETS = {
         generator=SpectralGeneratorConfig(),
         training=SPECTRAL_TRAINING,
         paths=PathsConfig(data="data/range"),
+    ),
+    # One network for one to five sines of any amplitude and phase, at any level.
+    "spectral-any": Config(
+        data=DataConfig(
+            num_components=(1, 5), amplitude_spread=0.5, random_phase=True, snr_db=(-10.0, 20.0),
+            stream=True, num_train=32_000,
+        ),
+        generator=SpectralGeneratorConfig(blocks=6, dilated=True),
+        training=TrainingConfig(
+            batch_size=32, pretrain_epochs=15, max_epochs=15, reconstruction_loss="improvement",
+        ),
+        paths=PathsConfig(data="data/any"),
     ),
     # For recordings: speech, birds, machines at 8 kHz.
     "audio": Config(

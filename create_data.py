@@ -26,7 +26,7 @@ from dan.storage import (
     claim_files,
     save_signal,
     signal_path,
-    split_counts,
+    stored_counts,
     wav_path,
     write_manifest,
 )
@@ -45,14 +45,14 @@ def main():
     path = config.image_folder / "created_data.png"
     figure = plots.created_data(examples, config.data.sample_rate)
     plots.save(figure, path)
-    print(f"wrote {counts['train']} training and {counts['validation']} validation signals to "
-          f"{config.data_folder}\nwrote {path}")
+    written = " and ".join(f"{count} {split} signals" for split, count in counts.items())
+    print(f"wrote {written} to {config.data_folder}\nwrote {path}")
     if options.show:
         plots.show(figure)
 
 
 def create_data(config):
-    """Write both splits, their WAV copies and, last, the manifest into `config.data_folder`.
+    """Write the stored splits, their WAV copies and, last, the manifest into `config.data_folder`.
 
     Returns the first signal of each split and kind, `examples[split][kind]`, float32 (length,),
     and the number of signals in each split; recordings may give fewer for the validation.
@@ -81,7 +81,7 @@ def create_data(config):
 
 def draw_splits(data):
     """All signals, {split: {kind: float32 (count, length)}}, drawn or cut from recordings."""
-    counts = split_counts(data)
+    counts = stored_counts(data)
     clean = noise = dict.fromkeys(counts)
     if data.clean_source:
         clean = clean_segments(data, counts)

@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from dan.command_line import parse_arguments
 from dan.errors import run
 from dan.metrics import snr_db
-from dan.signals import draw_range, mix, play_slower, slowing_matrix
-from dan.storage import STORED_SPLITS, load_signals
+from dan.signals import draw_batch, draw_range, mix, play_slower, slowing_matrix
+from dan.storage import load_signals, stored_counts
 
 NUM_FACTORS = 32
 LONGEST_MATRIX = 1024  # samples; matrices grow with the square of the length
@@ -22,7 +22,7 @@ LONGEST_MATRIX = 1024  # samples; matrices grow with the square of the length
 def main():
     config, _ = parse_arguments(__doc__)
     train_loader, _ = loaders(config)
-    for split in STORED_SPLITS:
+    for split in stored_counts(config.data):
         describe(split, StoredPairs(config, split))
     clean, mixed = next(iter(train_loader))
     print(f"one batch   clean {tuple(clean.shape)}, mixed {tuple(mixed.shape)}, {clean.dtype}")
@@ -54,9 +54,6 @@ class StoredPairs(Dataset):
 
     def __getitem__(self, index):
         return self.clean[index], self.mixed[index]
-
-    def set_epoch(self, epoch):
-        """Every epoch has the same pairs."""
 
 
 class RemixedPairs(Dataset):
@@ -114,6 +111,38 @@ class RemixedPairs(Dataset):
         return slowed
 
 
+class StreamedPairs(Dataset):
+    """Training pairs that are drawn when they are asked for, a batch at an index, and never stored.
+
+    A batch depends on the seeds, the epoch and its number alone; `data.num_train` is the number of
+    pairs in an epoch, and takes no memory.
+    """
+
+    def __init__(self, config, device="cpu"):
+        self.data, self.device = config.data, torch.device(device)
+        self.seeds = config.data.seed, config.training.seed
+        self.batch_size = config.training.batch_size
+        self.set_epoch(0)
+
+    def __len__(self):
+        return self.data.num_train
+
+    def set_epoch(self, epoch):
+        """Choose the epoch that batches are drawn for."""
+        self.epoch = epoch
+
+    def num_batches(self):
+        return count_batches(len(self), self.batch_size)
+
+    def __getitem__(self, batch):
+        first, last = batch * self.batch_size, batch == self.num_batches() - 1
+        count = len(self) - first if last else self.batch_size
+        sequence = np.random.SeedSequence([*self.seeds, self.epoch, batch])
+        generator = torch.Generator(self.device)
+        generator.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
+        return draw_batch(self.data, count, generator)
+
+
 def slowing_matrices(config, device):
     """Matrices of NUM_FACTORS factors, drawn once from the seed, (factors, length, length)."""
     rng = np.random.default_rng([config.training.seed, 0, 2])
@@ -137,34 +166,50 @@ class ShuffledBatches(Sampler):
         self.epoch = epoch
 
     def __len__(self):
-        batches = -(-self.count // self.batch_size)
-        return max(1, batches - (self.count % self.batch_size == 1))
+        return count_batches(self.count, self.batch_size)
 
     def __iter__(self):
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
-        batches = list(torch.from_numpy(order).split(self.batch_size))
-        if self.count % self.batch_size == 1 and len(batches) > 1:
-            # Batch normalisation needs two values: one signal by itself may have too few.
-            batches[-2:] = [torch.cat(batches[-2:])]
-        return iter(batches)
+        ends = self.batch_size * np.arange(1, len(self))
+        return iter(torch.from_numpy(order).tensor_split(ends.tolist()))
+
+
+def count_batches(count, batch_size):
+    """Batches in an epoch. A single signal that is left over joins the last of them.
+
+    Batch normalisation needs two values, of which one signal by itself may have too few.
+    """
+    return max(1, count // batch_size + (count % batch_size > 1))
 
 
 def loaders(config, device="cpu"):
-    """The training loader (shuffled, and remixed or not) and the validation loader (in order).
+    """The training loader (streamed, or stored and shuffled) and the validation loader (in order).
 
-    Both yield (clean, mixed), each (batch, 1, length), float32, on the device. Call `set_epoch` of
-    the training loader's sampler and data set before every epoch. Raises UserError for faulty data.
+    Both yield (clean, mixed), each (batch, 1, length), float32, on the device. Call `set_epoch`
+    with the training loader before every epoch. Raises UserError for faulty data.
     """
-    pairs = RemixedPairs if config.training.remix else StoredPairs
-    train, validation = pairs(config, "train", device), StoredPairs(config, "validation", device)
+    validation = StoredPairs(config, "validation", device)
     size = config.training.batch_size
-    shuffled = ShuffledBatches(len(train), size, config.training.seed)
+    if config.data.stream:
+        train = StreamedPairs(config, device)
+        batches = range(train.num_batches())
+    else:
+        pairs = RemixedPairs if config.training.remix else StoredPairs
+        train = pairs(config, "train", device)
+        batches = ShuffledBatches(len(train), size, config.training.seed)
     in_order = torch.arange(len(validation)).split(size)
     # Without automatic batching, a batch is read at once instead of signal by signal.
     return (
-        DataLoader(train, sampler=shuffled, batch_size=None),
+        DataLoader(train, sampler=batches, batch_size=None),
         DataLoader(validation, sampler=in_order, batch_size=None),
     )
+
+
+def set_epoch(loader, epoch):
+    """Choose the epoch of a training loader: the order of its batches, and what is drawn for it."""
+    for part in (loader.sampler, loader.dataset):
+        if hasattr(part, "set_epoch"):
+            part.set_epoch(epoch)
 
 
 if __name__ == "__main__":

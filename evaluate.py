@@ -14,6 +14,7 @@ number of sines among them.
 
 import json
 import sys
+import time
 
 import numpy as np
 
@@ -22,7 +23,6 @@ from dan.baselines import (
     cramer_rao_bound_db,
     lowpass,
     pywt,
-    sinusoid_oracle,
     wavelet_shrinkage,
     wiener,
 )
@@ -41,11 +41,24 @@ from dan.metrics import (
     total_snr_db,
     total_snr_interval,
 )
-from dan.signals import count_unknowns, draw, unknowns_per_sine
+from dan.signals import count_sines, draw, unknowns_per_sine
+from dan.sine_fits import (
+    general_oracle,
+    matching_pursuit,
+    sinusoid_oracle,
+    with_known_numbers,
+)
 from dan.storage import is_recorded, load_signals
-from dan.sweeps import sweep_number, sweep_snr, sweep_spacing
+from dan.sweeps import (
+    measure_outside,
+    sweep_number,
+    sweep_snr,
+    sweep_snr_by_number,
+    sweep_spacing,
+)
 from models import apply_generator, count_parameters, load_generator
 
+NUM_EXAMPLES = 2000  # streamed signals that the Wiener filter learns from
 LONGEST_WIENER = 1024  # samples; covariances grow with the square of the length
 # For each column of the table its title, which of a method's values is the worst, and the function
 # that gives one value for each signal.
@@ -88,9 +101,10 @@ def main():
         signals["test"] = clean, mixed
     estimators = all_estimators(config, recorded, denoisers)
     for split, (clean, mixed) in signals.items():
-        estimates, values = estimate_all(clean, mixed, estimators, config)
+        numbers = None if recorded else count_sines(config.data, split, len(clean))
+        estimates, values, seconds = estimate_all(clean, mixed, numbers, estimators, config)
         results["signals"][split] = summarise(
-            split, clean, mixed, estimates, values, config, recorded
+            clean, mixed, numbers, estimates, values, seconds, config.data
         )
         print_table(split, results["signals"][split])
     # The figures show the last split, the test signals if there are any.
@@ -103,6 +117,9 @@ def main():
                    image_folder / "comparison.png")
         if not recorded:
             results["sweeps"] = draw_sweeps(image_folder, config, estimators)
+            results["outside"] = measure_outside(estimators, config.data,
+                                                 config.evaluation.num_sweep)
+            print_outside(results["outside"])
     write_bytes(json_path, json.dumps(results, indent=1, allow_nan=False).encode())
     for name, facts in results["denoisers"].items():
         print(f"{name}: {facts['parameters']:,} parameters, {facts['epochs']} epochs, "
@@ -145,53 +162,64 @@ def folder_of(config, preset):
 
 
 def all_estimators(config, recorded, denoisers):
-    """{method: function(mixed, snr_db, num_components) that estimates the clean signals}.
+    """{method: function(mixed, snr_db, numbers) that estimates the clean signals}.
 
-    The Wiener filter takes part where signals are short enough for their covariance, the oracle
-    where they follow its model: a known number of sines of equal amplitude and zero phase.
+    numbers: of the sines in each signal. The Wiener filter takes part where signals are short
+    enough for their covariance, fits of sines where they are made of sines, and the oracle that
+    knows amplitudes and phases where those are known.
     """
     data = config.data
     estimators = {
-        "input": lambda mixed, snr, number: mixed,
-        "lowpass": lambda mixed, snr, number: lowpass(mixed, data.sample_rate, config.evaluation),
+        "input": lambda mixed, snr, numbers: mixed,
+        "lowpass": lambda mixed, snr, numbers: lowpass(mixed, data.sample_rate, config.evaluation),
     }
     if data.length <= LONGEST_WIENER:
-        examples = load_signals(config, "train", "clean")[:, 0].numpy()
-        estimators["Wiener"] = lambda mixed, snr, number: wiener(mixed, examples, snr)
+        examples = clean_examples(config)
+        estimators["Wiener"] = lambda mixed, snr, numbers: wiener(mixed, examples, snr)
     if pywt:
-        estimators["wavelet"] = lambda mixed, snr, number: wavelet_shrinkage(mixed)
+        estimators["wavelet"] = lambda mixed, snr, numbers: wavelet_shrinkage(mixed)
+    if not recorded and data.length <= LONGEST_WIENER:
+        estimators["NOMP"] = lambda mixed, snr, numbers: matching_pursuit(mixed, data)
     for name, generator in denoisers.items():
-        estimators[name] = lambda mixed, snr, number, g=generator: apply_generator(g, mixed)
-    if not recorded and is_oracle_model(data):
-        estimators["oracle"] = lambda mixed, snr, number: sinusoid_oracle(mixed, number, data)
+        estimators[name] = lambda mixed, snr, numbers, g=generator: apply_generator(g, mixed)
+    if not recorded and data.length <= LONGEST_WIENER:
+        estimators["general oracle"] = lambda mixed, snr, numbers: with_known_numbers(
+            general_oracle, mixed, numbers, data)
+        if unknowns_per_sine(data) == 1:
+            estimators["oracle"] = lambda mixed, snr, numbers: with_known_numbers(
+                sinusoid_oracle, mixed, numbers, data)
     return estimators
 
 
-def is_oracle_model(data):
-    """Whether the oracle knows all of a clean signal but the frequencies, and is quick enough."""
-    return (isinstance(data.num_components, int) and unknowns_per_sine(data) == 1
-            and data.length <= LONGEST_WIENER)
+def clean_examples(config):
+    """Clean training signals, stored or, where they are streamed, drawn as if they were stored."""
+    if config.data.stream:
+        return draw(config.data, "train", NUM_EXAMPLES)[0]
+    return load_signals(config, "train", "clean")[:, 0].numpy()
 
 
-def estimate_all(clean, mixed, estimators, config):
+def estimate_all(clean, mixed, numbers, estimators, config):
     """Every estimator on the signals (count, length), and every metric of what it gives.
 
-    Returns {method: estimate} and {method: {metric: array of one value a signal}}.
+    Returns {method: estimate}, {method: {metric: array of one value for each signal}} and
+    {method: seconds for 1,000 signals}.
     """
-    snr, number = total_snr_db(clean, mixed), config.data.num_components
-    estimates = {name: estimator(mixed, snr, number) for name, estimator in estimators.items()}
-    for name, estimate in estimates.items():
-        if not np.isfinite(estimate).all():
+    snr, estimates, seconds = total_snr_db(clean, mixed), {}, {}
+    for name, estimator in estimators.items():
+        started = time.perf_counter()
+        estimates[name] = estimator(mixed, snr, numbers)
+        seconds[name] = 1000 / len(mixed) * (time.perf_counter() - started)
+        if not np.isfinite(estimates[name]).all():
             raise UserError(f"{name} gives values that are not finite; train it again")
     values = {
         name: {key: function(clean, mixed, estimate, config.data)
                for key, (_, _, function) in METRICS.items()}
         for name, estimate in estimates.items()
     }
-    return estimates, values
+    return estimates, values, seconds
 
 
-def summarise(split, clean, mixed, estimates, values, config, recorded):
+def summarise(clean, mixed, numbers, estimates, values, seconds, data):
     """What is printed and stored; sines have a bound, and every method a distance to it."""
     methods = {
         method: {name: summary(array, METRICS[name][1]) for name, array in metrics.items()}
@@ -200,9 +228,10 @@ def summarise(split, clean, mixed, estimates, values, config, recorded):
     for method, estimate in estimates.items():
         methods[method]["total_snr_db"] = total_snr_db(clean, estimate)
         methods[method]["total_snr_confidence_95"] = total_snr_interval(clean, estimate)
+        methods[method]["seconds_per_1000_signals"] = seconds[method]
     result = {"count": len(clean), "methods": methods}
-    if not recorded:
-        unknowns = count_unknowns(config.data, split, len(clean))
+    if numbers is not None:
+        unknowns = numbers * unknowns_per_sine(data)
         bound, mean = cramer_rao_bound_db(clean, mixed, unknowns)
         result["bound_db"], result["mean_at_bound_db"] = bound, mean
         for metrics in methods.values():
@@ -218,6 +247,7 @@ def print_table(split, result):
                  f"signals' dB there: {result['mean_at_bound_db']:.2f})")
     headings = [*(heading for heading, _, _ in METRICS.values()), "total SNR in dB"]
     headings += ["to the bound"] if bound else []
+    headings += ["s per 1,000"]
     print(f"\n{result['count']} {split} signals{bound}\n{'':<20}"
           + "".join(f"{heading:>17}" for heading in headings))
     for method, metrics in result["methods"].items():
@@ -232,6 +262,7 @@ def print_table(split, result):
                 cells += [with_interval(metrics["total_snr_db"],
                                         metrics["total_snr_confidence_95"], 2)]
                 cells += [f"{metrics['distance_to_bound_db']:.2f}"] if bound else []
+                cells += [f"{metrics['seconds_per_1000_signals']:.2f}"]
             print(f"{label:<20}" + "".join(f"{cell:>17}" for cell in cells))
     print()
 
@@ -256,22 +287,40 @@ def draw_figures(folder, data, signals, clean, estimates, values):
 
 
 def draw_sweeps(folder, config, estimators):
-    """Three sweeps with a figure each; returns {sweep: {"values", "total_snr_db"}}."""
+    """Sweeps with a figure each; returns {sweep: {"values", "total_snr_db"}}.
+
+    Where the number of sines is a range, the input SNR is swept for some numbers as well.
+    """
     sweeps = {
         "snr": (sweep_snr, "input SNR in dB"),
         "spacing": (sweep_spacing, "distance of two neighbouring sines in Hz"),
         "number": (sweep_number, "number of sines"),
     }
-    results = {}
+    results, count = {}, config.evaluation.num_sweep
     for name, (sweep, label) in sweeps.items():
-        values, snr = sweep(estimators, config.data, config.evaluation.num_sweep)
+        values, snr = sweep(estimators, config.data, count)
         if not values:
             print(f"left out the sweep over the {label}, for which the band is too narrow")
             continue
         results[name] = {"values": values, "total_snr_db": snr}
-        figure = plots.sweep(values, snr, label, f"{config.evaluation.num_sweep} signals a point")
+        figure = plots.sweep(values, snr, label, f"{count} signals a point")
         plots.save(figure, folder / f"sweep_{name}.png")
+    if isinstance(config.data.num_components, tuple):
+        family = sweep_snr_by_number(estimators, config.data, count)
+        for number, (values, snr) in family.items():
+            results[f"snr of {number} sines"] = {"values": values, "total_snr_db": snr}
+        plots.save(plots.sweep_by_number(family, f"{count} signals a point"),
+                   folder / "sweep_snr_by_number.png")
     return results
+
+
+def print_outside(outside):
+    """The table of what lies outside the family, one line for each method."""
+    print("outside the family: output SNR in dB, ratio of total energies\n" + " " * 20
+          + "".join(f"{name:>22}" for name in outside))
+    for method in next(iter(outside.values())):
+        print(f"{method:<20}" + "".join(f"{snr[method]:>22.2f}" for snr in outside.values()))
+    print()
 
 
 if __name__ == "__main__":

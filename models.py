@@ -30,8 +30,9 @@ from dan.errors import ConfigurationError, UserError, run
 from dan.fourier_convolutions import LongConv1d, LongConvTranspose1d
 
 CONVOLUTIONS = nn.Conv1d | nn.ConvTranspose1d | nn.Conv2d | nn.ConvTranspose2d
-DILATIONS = 4  # of blocks along the frames: 1, 2, 4, 8, and again
+DILATIONS = 4  # of dilated blocks: 1, 2, 4, 8, and again
 LEAST_POWER = 1e-20  # of the level that a frame is compared with
+LEAST_LEVEL = 1e-15  # that a signal is divided by
 MOST_PARAMETERS = 100_000_000  # parameters, which with their optimiser take 1.6 GB
 
 
@@ -100,7 +101,8 @@ class SpectralGenerator(nn.Module):
     A zero-padded Fourier transform gives the spectrum of the whole signal; convolutions along
     frequency, with the bin's frequency as a third channel beside real and imaginary part, give the
     denoised spectrum; the inverse transform gives the signal. In the spectrum a sine is a peak of
-    known shape wherever it lies, so one kernel finds them all. Any length in, the same length out.
+    known shape wherever it lies, so one kernel finds them all. The signal is divided by its level
+    first, so the output is as much louder as the input is. Any length in, the same length out.
 
     Blocks of BatchNorm → SiLU → convolution, added to their input: He, Zhang, Ren, Sun, "Identity
     Mappings in Deep Residual Networks" (2016).
@@ -108,14 +110,16 @@ class SpectralGenerator(nn.Module):
 
     context = None
 
-    def __init__(self, channels, blocks, kernel_size, zero_padding):
+    def __init__(self, channels, blocks, kernel_size, dilated, zero_padding):
         super().__init__()
         self.zero_padding = zero_padding
         convolution = partial(nn.Conv2d, kernel_size=(1, kernel_size), padding="same")
         self.first = convolution(3, channels)
+        dilations = [2 ** (block % DILATIONS) if dilated else 1 for block in range(blocks)]
         self.blocks = nn.ModuleList(
-            nn.Sequential(nn.BatchNorm2d(channels), nn.SiLU(), convolution(channels, channels))
-            for _ in range(blocks)
+            nn.Sequential(nn.BatchNorm2d(channels), nn.SiLU(),
+                          convolution(channels, channels, dilation=(1, dilation)))
+            for dilation in dilations
         )
         self.last = nn.Sequential(nn.SiLU(), convolution(channels, 2))
         initialise(self)
@@ -124,7 +128,8 @@ class SpectralGenerator(nn.Module):
         length = mixed.shape[-1]
         # Transforms stay in float32, whatever the precision of the convolutions.
         with torch.autocast(mixed.device.type, enabled=False):
-            spectrum = self.transform(mixed.float().squeeze(1))
+            level = mixed.float().square().mean(-1, keepdim=True).sqrt() + LEAST_LEVEL
+            spectrum = self.transform((mixed.float() / level).squeeze(1))
         frequency = torch.linspace(-1, 1, spectrum.shape[-1], device=mixed.device)
         features = torch.stack(
             [spectrum.real, spectrum.imag, frequency.expand(spectrum.shape)], dim=1
@@ -134,7 +139,7 @@ class SpectralGenerator(nn.Module):
             hidden = hidden + block(hidden)
         real, imaginary = self.last(hidden).float().unbind(1)
         with torch.autocast(mixed.device.type, enabled=False):
-            return self.inverse(torch.complex(real, imaginary), length).unsqueeze(1)
+            return level * self.inverse(torch.complex(real, imaginary), length).unsqueeze(1)
 
     def transform(self, signals):
         """(batch, length) to complex (batch, 1, bins), white noise of power 1 staying so."""

@@ -33,7 +33,7 @@ from dan.training import (
     probe_precision,
 )
 from dan.training_folder import clear_leftovers, move_aside, refuse_to_replace, resume, save
-from dataset import loaders
+from dataset import loaders, set_epoch
 from models import apply_generator, count_parameters, load_generator
 
 NUM_PLOTTED = 8
@@ -61,7 +61,7 @@ def main():
         else:
             move_aside(folder) if options.restart else refuse_to_replace(folder)
             state.data = signals
-            state.precision = probe_precision(state, train_loader.dataset, config.training)
+            state.precision = probe_precision(state, next(iter(train_loader)), config.training)
         describe(state, config)
         try:
             train(state, train_loader, validation_loader, config)
@@ -104,8 +104,7 @@ def train(state, train_loader, validation_loader, config):
             break
         started = time.perf_counter()
         adversarial = epoch > settings.pretrain_epochs
-        train_loader.sampler.set_epoch(epoch)
-        train_loader.dataset.set_epoch(epoch)
+        set_epoch(train_loader, epoch)
         trained = train_epoch(state, train_loader, settings, epoch)
         validated = validate(state, validation_loader, settings, adversarial)
         check_finite(validated.values(), settings, f"epoch {epoch}, on the validation signals")
@@ -153,7 +152,7 @@ def train_epoch(state, loader, settings, epoch):
             state.discriminator_optimizer.step()
             measured = {"discriminator_loss": loss, **accuracies(clean_logits, denoised_logits)}
 
-        reconstruction = reconstruction_loss(denoised, clean)
+        reconstruction = reconstruction_loss(denoised, clean, mixed)
         loss = settings.reconstruction_weight * reconstruction
         measured |= {"reconstruction_loss": reconstruction, "generator_loss": loss}
         if adversarial:
@@ -183,10 +182,11 @@ def validate(state, loader, settings, adversarial):
     In float32 whatever the training's precision: it is what a user of the denoiser gets.
     """
     generator, discriminator = state.generator.eval(), state.discriminator.eval()
+    reconstruction_loss = RECONSTRUCTION_LOSSES[settings.reconstruction_loss]
     totals = defaultdict(float)
     for clean, mixed in loader:
         denoised = generator(mixed)
-        reconstruction = RECONSTRUCTION_LOSSES[settings.reconstruction_loss](denoised, clean)
+        reconstruction = reconstruction_loss(denoised, clean, mixed)
         loss = settings.reconstruction_weight * reconstruction
         measured = {"reconstruction_loss": reconstruction, "generator_loss": loss}
         if adversarial:

@@ -2,21 +2,16 @@
 
 An estimator takes mixed signals (count, length) and returns estimates of the clean ones, float32 of
 the same shape. The lowpass knows the band; the Wiener filter knows the mean, the covariance and the
-noise; the oracle knows the whole model but for the frequencies.
+noise. Fits of sines are in sine_fits.py.
 """
 
 import numpy as np
-from scipy import optimize, signal, special
-from tqdm import tqdm
+from scipy import signal, special
 
 try:
     import pywt
 except ImportError:  # a development dependency: without it, the table has no such row
     pywt = None
-
-GRID_STEP = 0.1  # Hz; a spectral peak of a one-second signal is 2 Hz wide
-RESTARTS = 40
-SWEEPS = 8
 
 
 def lowpass(mixed, sample_rate, evaluation):
@@ -63,67 +58,6 @@ def wavelet_shrinkage(mixed, wavelet="sym8"):
     ]
     estimate = pywt.waverec([coefficients[0], *shrunk], wavelet, mode="periodization", axis=-1)
     return estimate[..., : mixed.shape[-1]].astype(np.float32)
-
-
-def sinusoid_oracle(mixed, num_components, data):
-    """Maximum-likelihood fit of `num_components` sines of known amplitude and zero phase.
-
-    In white Gaussian noise, maximum likelihood is least squares: the frequencies that minimise
-    ‖mixed − Σ sin(2πft) / K‖². A search on a grid, one frequency at a time with the others held
-    (RELAX: Li, Stoica, "Efficient mixed-spectrum estimation", 1996) from many starts and for all
-    signals at once, finds the basin; scipy.optimize.least_squares the minimum in it.
-    """
-    time = np.arange(mixed.shape[-1]) / data.sample_rate
-    start = search_grid(mixed, num_components, data, time)
-    estimates = np.empty_like(mixed, dtype=np.float32)
-    bar = tqdm(zip(mixed.astype(np.float64), start, strict=True), total=len(mixed),
-               desc="fitting sines", unit="signal", leave=False)
-    for index, (observed, frequencies) in enumerate(bar):
-
-        def residual(f, observed=observed):
-            return np.sin(2 * np.pi * np.outer(time, f)).sum(1) / num_components - observed
-
-        def jacobian(f, _=None):
-            angle = 2 * np.pi * np.outer(time, f)
-            return 2 * np.pi * time[:, None] * np.cos(angle) / num_components
-
-        fit = optimize.least_squares(
-            residual, frequencies, jacobian, bounds=(data.low_freq, data.high_freq), xtol=1e-10
-        )
-        estimates[index] = residual(fit.x, 0.0)
-    return estimates
-
-
-def search_grid(mixed, num_components, data, time):
-    """The best frequencies on a grid for every signal, (count, num_components), in Hz."""
-    rng = np.random.default_rng(0)
-    band = data.high_freq - data.low_freq
-    points = max(1, round(band / GRID_STEP))
-    # Strictly inside the band, since the fit that follows begins within its bounds.
-    grid = data.low_freq + (np.arange(points) + 0.5) * band / points
-    atoms = np.sin(2 * np.pi * np.outer(grid, time)) / num_components
-    gram, correlation = atoms @ atoms.T, mixed @ atoms.T
-    energy = gram.diagonal()
-    count = len(mixed)
-    best, lowest = np.zeros((count, num_components), int), np.full(count, np.inf)
-    for restart in tqdm(range(RESTARTS), desc="searching", unit="start", leave=False):
-        chosen = rng.integers(len(grid), size=(count, num_components))
-        # The first start adds one sine after the other, greedily; the others begin anywhere.
-        active = 0 if restart == 0 else num_components
-        for sweep in range(SWEEPS):
-            before = chosen.copy()
-            for place in range(num_components):
-                others = [k for k in range(max(active, place)) if k != place]
-                left = correlation - gram[chosen[:, others]].sum(1)
-                chosen[:, place] = (left - energy / 2).argmax(1)
-            active = num_components
-            if sweep and (chosen == before).all():
-                break
-        pairs = gram[chosen[:, :, None], chosen[:, None, :]].sum((1, 2))
-        cost = pairs - 2 * np.take_along_axis(correlation, chosen, 1).sum(1)
-        better = cost < lowest
-        best[better], lowest[better] = chosen[better], cost[better]
-    return grid[best]
 
 
 def cramer_rao_bound_db(clean, mixed, num_parameters):

@@ -6,12 +6,12 @@ from torch.nn import functional
 SPECTRUM_FRAME = 512  # samples
 
 
-def l1_loss(denoised, clean):
+def l1_loss(denoised, clean, mixed=None):
     """Mean absolute error of signals (batch, 1, length)."""
     return functional.l1_loss(denoised, clean)
 
 
-def snr_spectrum_loss(denoised, clean):
+def snr_spectrum_loss(denoised, clean, mixed=None):
     """Error energy over clean energy in decades, plus the distance of the compressed spectra.
 
     Signals (batch, 1, length). Both parts stay the same when both signals get louder. The first
@@ -37,8 +37,23 @@ def compressed_spectrum(signals):
     return (power + 1e-6) ** 0.15
 
 
-# What `training.reconstruction_loss` chooses from.
-RECONSTRUCTION_LOSSES = {"L1": l1_loss, "SNR+spectrum": snr_spectrum_loss}
+def improvement_loss(denoised, clean, mixed):
+    """Error energy over noise energy r, in decades and plainly: log10(r + 0.001) + 3·r.
+
+    Signals (batch, 1, length); the mean over them. In decades it is the negative SNR improvement in
+    bels, which counts signals of all input SNRs alike; plainly it makes the few signals count that
+    are denoised badly, as they do in a ratio of total energies. (With the first part alone the
+    worst of 15 families of sines was 0.7 dB farther from the bound.)
+    """
+    error, noise = ((x - clean).square().mean(-1) for x in (denoised, mixed))
+    ratio = error / noise.clamp_min(1e-20)
+    return torch.log10(ratio + 1e-3).mean() + 3 * ratio.mean()
+
+
+# What `training.reconstruction_loss` chooses from: functions of denoised, clean and mixed.
+RECONSTRUCTION_LOSSES = {
+    "L1": l1_loss, "improvement": improvement_loss, "SNR+spectrum": snr_spectrum_loss,
+}
 
 
 def adversarial_loss(denoised_logits):

@@ -23,11 +23,12 @@ MARK = "Denoising Adversarial Network"  # in the header of every figure
 COLOURS = {
     "clean": "#000000", "noise": "#CC79A7", "mixed": "#888888", "input": "#888888",
     "lowpass": "#D55E00", "denoised": "#0072B2",
-    "Wiener": "#E69F00", "wavelet": "#B8860B", "oracle": "#666666", "Cramér–Rao bound": "#000000",
-    "spectral": "#CC79A7", "spectral-range": "#882255",
+    "Wiener": "#E69F00", "wavelet": "#B8860B", "oracle": "#666666", "general oracle": "#999999",
+    "NOMP": "#882255", "spectral-any": "#CC79A7", "Cramér–Rao bound": "#000000",
+    "spectral": "#CC79A7", "spectral-range": "#AA4499",
     "dan": "#0072B2", "dan-published": "#56B4E9", "dan-small": "#009E73",
 }
-SPARE_COLOURS = ("#44AA99", "#332288", "#999933", "#AA4499", "#117733")
+SPARE_COLOURS = ("#44AA99", "#332288", "#999933", "#661100", "#117733")
 DPI = 110
 SPECTROGRAM_SECONDS = 0.032
 SPECTROGRAM_COLUMNS = 1500
@@ -91,7 +92,7 @@ def created_data(examples, sample_rate):
     """
     kinds = list(next(iter(examples.values())))
     figure, axes = new_figure(
-        len(kinds), len(examples), figsize=(10, 6), sharex=True, sharey=True
+        len(kinds), len(examples), figsize=(10, 6), sharex=True, sharey=True, squeeze=False
     )
     for column, (split, example) in zip(axes.T, examples.items(), strict=True):
         for axis, kind in zip(column, kinds, strict=True):
@@ -270,11 +271,7 @@ def sweep(values, results, label, signals):
     results: {method: list of the ratio of total energies in dB at each of `values`}.
     """
     figure, axis = new_figure(figsize=(10.5, 5.5))
-    for method, snr in results.items():
-        reference = method in ("input", "oracle", "Cramér–Rao bound")
-        axis.plot(values, snr, {"oracle": ":", "Cramér–Rao bound": "--"}.get(method, "-"),
-                  marker=None if reference else "o", markersize=4, linewidth=1.5,
-                  color=colour_of(method), label=method)
+    draw_methods(axis, values, results)
     if values[0] > 0 and values[-1] / values[0] > 20:
         axis.set_xscale("log")
         axis.set_xticks(values, [f"{value:g}" for value in values], minor=False)
@@ -283,9 +280,34 @@ def sweep(values, results, label, signals):
         axis.set_xticks(values)
     axis.set(title=f"Output SNR over the {label} ({signals})", xlabel=label,
              ylabel="output SNR in dB, ratio of total energies")
-    axis.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize=8)
     return figure
+
+
+def sweep_by_number(family, signals):
+    """Output SNR of every method over the input SNR, a panel for each number of sines.
+
+    family: {number: (input SNRs in dB, {method: output SNR at each of them})}.
+    """
+    figure, axes = new_figure(1, len(family), figsize=(4.2 * len(family) + 1.8, 4.8), sharey=True,
+                              squeeze=False)
+    for axis, (number, (values, results)) in zip(axes[0], family.items(), strict=True):
+        draw_methods(axis, values, results)
+        axis.set(title=f"{number} sine{'s' * (number > 1)}", xlabel="input SNR in dB")
+    axes[0, 0].set_ylabel("output SNR in dB, ratio of total energies")
+    figure.suptitle(f"Output SNR over input SNR ({signals})")
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+    return figure
+
+
+def draw_methods(axis, values, results):
+    """A curve for each method of {method: list of one number at each of `values`}."""
+    styles = {"oracle": ":", "general oracle": "-.", "Cramér–Rao bound": "--"}
+    for method, snr in results.items():
+        reference = method in styles or method == "input"
+        axis.plot(values, snr, styles.get(method, "-"), marker=None if reference else "o",
+                  markersize=4, linewidth=1.5, color=colour_of(method), label=method)
+    axis.grid(alpha=0.3)
 
 
 def before_and_after(recordings, sample_rate, name):

@@ -11,6 +11,7 @@ from dan.settings import check_setting, list_settings, refuse
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MOST_SAMPLES = 2**24  # of a signal
+MOST_STORED = 1_000_000  # signals of a split
 MOST_LOWPASS_ORDER = 200
 
 
@@ -36,6 +37,12 @@ class DataSection(Section):
         if self.high_freq > self.nyquist:
             refuse("data.high_freq", self.high_freq,
                    f"at most the Nyquist frequency {self.nyquist:g} Hz")
+        if self.stream and (self.clean_source or self.noise_source):
+            refuse("data.stream", True, "false with data.clean_source or data.noise_source: only "
+                   "sines under white noise are streamed")
+        if not self.stream and self.num_train > MOST_STORED:
+            refuse("data.num_train", self.num_train,
+                   f"at most {MOST_STORED:,}, or streamed with data.stream=true")
         if self.length > MOST_SAMPLES:
             refuse("data.duration", self.duration, f"at most {MOST_SAMPLES} samples in all")
 

@@ -58,16 +58,14 @@ def draw_components(data, count, rng):
     return frequency, amplitude, phase
 
 
-def count_unknowns(data, split, count):
-    """Free parameters of each clean signal that `draw` gives for these arguments, (count,).
-
-    A frequency a sine, and its amplitude and phase where those vary.
-    """
+def count_sines(data, split, count):
+    """The number of sines in each clean signal that `draw` gives for these arguments, (count,)."""
     _, amplitude, _ = draw_components(data, count, streams(data, split)[0])
-    return unknowns_per_sine(data) * (amplitude > 0).sum(1)
+    return (amplitude > 0).sum(1)
 
 
 def unknowns_per_sine(data):
+    """Free parameters of a sine: its frequency, and amplitude and phase where those vary."""
     return 1 + (data.amplitude_spread > 0) + data.random_phase
 
 
@@ -78,6 +76,32 @@ def sum_of_sines(frequency, amplitude, phase, data):
     for f, a, p in zip(frequency.T, amplitude.T, phase.T, strict=True):
         clean += a[:, None] * np.sin(2 * np.pi * f[:, None] * time + p[:, None])
     return clean
+
+
+def draw_batch(data, count, generator):
+    """Clean and mixed signals, tensors (count, 1, length), float32, on the generator's device.
+
+    The same family of signals as `draw` gives, with new noise, from a torch.Generator.
+    """
+    def uniform(low, high, *shape):
+        return low + (high - low) * torch.rand(shape, generator=generator, device=device)
+
+    device = generator.device
+    # A sine of 2 kHz goes round thousands of times a second; float32 would lose its phase.
+    exact = torch.float32 if device.type == "mps" else torch.float64
+    fewest, most = np.broadcast_to(data.num_components, 2)
+    present = torch.randint(int(fewest), int(most) + 1, (count, 1), generator=generator,
+                            device=device)
+    frequency = uniform(data.low_freq, data.high_freq, count, int(most), 1).to(exact)
+    amplitude = 1 + data.amplitude_spread * uniform(-1, 1, count, int(most))
+    amplitude = amplitude * (torch.arange(int(most), device=device) < present) / present
+    phase = uniform(0, 1, count, int(most), 1) * data.random_phase
+    time = torch.arange(data.length, dtype=exact, device=device) / data.sample_rate
+    turns = (frequency * time + phase).frac().float()
+    clean = (amplitude.unsqueeze(-1) * torch.sin(2 * math.pi * turns)).sum(1, keepdim=True)
+    noise = torch.randn(clean.shape, generator=generator, device=device)
+    low_snr, high_snr = np.broadcast_to(data.snr_db, 2)
+    return clean, mix(clean, noise, uniform(float(low_snr), float(high_snr), count, 1, 1))
 
 
 def draw_range(value, shape, rng):

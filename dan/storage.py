@@ -17,17 +17,18 @@ from tqdm import tqdm
 from dan.errors import UserError
 from dan.files import cannot_write, write_bytes
 from dan.recordings import map_array
+from dan.sections import MOST_STORED
 
 KINDS = ("clean", "noise", "mixed")
 STORED_SPLITS = ("train", "validation")
-MOST_SIGNALS = 1_000_000
 NPY_HEADER = 128  # bytes
 CURE = "run create_data.py with the same preset and overrides"
 
 
-def split_counts(data):
-    """Number of signals in each stored split."""
-    return {"train": data.num_train, "validation": data.num_validation}
+def stored_counts(data):
+    """Number of signals in each split that is stored; streamed training signals are not."""
+    train = {} if data.stream else {"train": data.num_train}
+    return train | {"validation": data.num_validation}
 
 
 def signal_path(split, kind, index):
@@ -72,7 +73,7 @@ def claim_files(folder, counts):
     needed = set(written_files(counts))
     present = {
         path.relative_to(folder).as_posix()
-        for part in (*counts, "resampled")
+        for part in (*STORED_SPLITS, "resampled")
         for path in (folder / part).rglob("*")
         if not path.is_dir() and path.name != ".gitkeep"
     }
@@ -87,7 +88,7 @@ def claim_files(folder, counts):
         )
     for path in {(folder / name).parent for name in needed}:
         path.mkdir(parents=True, exist_ok=True)
-    both = {split: max(count, earlier.get(split, 0)) for split, count in counts.items()}
+    both = {split: max(counts.get(split, 0), earlier.get(split, 0)) for split in counts | earlier}
     write_manifest(folder, {"complete": False, "counts": both})
     for name in present & ours - needed:
         (folder / name).unlink()
@@ -132,10 +133,10 @@ def read_manifest(folder):
     try:
         manifest = json.loads(path.read_bytes())
         counts = manifest["counts"]
-        if set(counts) != set(STORED_SPLITS) or not all(
-            type(count) is int and 0 < count <= MOST_SIGNALS for count in counts.values()
+        if not {"validation"} <= set(counts) <= set(STORED_SPLITS) or not all(
+            type(count) is int and 0 < count <= MOST_STORED for count in counts.values()
         ):
-            raise ValueError("counts are the numbers of signals in both splits")
+            raise ValueError("counts are the numbers of signals in the stored splits")
     except FileNotFoundError:
         raise UserError(f"{path} is missing; {CURE}") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -153,7 +154,7 @@ def check_manifest(config):
     checksums = manifest.get("checksums")
     if not isinstance(checksums, dict) or not all(
         isinstance(checksums.get(split), dict) and set(KINDS) <= checksums[split].keys()
-        for split in STORED_SPLITS
+        for split in manifest["counts"]
     ):
         raise UserError(f"{path} lacks checksums, as that of an earlier version does; {CURE}")
     stored = manifest.get("data")
@@ -162,6 +163,8 @@ def check_manifest(config):
         value = getattr(config.data, item.name)
         if item.metadata.get("for_creation") and value == item.default:
             continue  # it need not be said again
+        if item.name == "num_train" and config.data.stream:
+            continue  # the size of an epoch has no part in what is stored
         if stored.get(item.name) != (list(value) if isinstance(value, tuple) else value):
             raise UserError(f"{path} has data.{item.name}={stored.get(item.name)}, the "
                             f"configuration has {value}; {CURE}")

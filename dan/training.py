@@ -82,8 +82,8 @@ def new_training(config, device):
 
 
 def probe_precision(state, pairs, settings):
-    """{network: (precision, reason)}, each tried on a batch of the first training pairs."""
-    clean, mixed = pairs[: settings.batch_size]
+    """{network: (precision, reason)}, each tried on a batch of pairs (clean, mixed)."""
+    clean, mixed = pairs
     both = torch.cat([clean, mixed])
     labels = (torch.arange(len(both), device=both.device) < len(clean)).float()
     return {

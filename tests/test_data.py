@@ -11,9 +11,9 @@ from scipy.io import wavfile
 
 from create_data import create_data
 from dan.configuration import resolve
-from dan.errors import UserError
+from dan.errors import ConfigurationError, UserError
 from dan.metrics import snr_db
-from dataset import RemixedPairs, ShuffledBatches, StoredPairs, loaders
+from dataset import RemixedPairs, ShuffledBatches, StoredPairs, StreamedPairs, loaders
 
 
 @pytest.fixture
@@ -214,3 +214,70 @@ def test_a_folder_that_cannot_be_made_is_named(script, overrides, tmp_path):
     code, _, err = script("create_data", *overrides, f"paths.data={tmp_path / 'file' / 'data'}")
     assert code == 1 and "Not a directory" in one_error(err)
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def streamed(overrides, *more):
+    return resolve("dan", [*overrides, "data.stream=true", *more])
+
+
+def test_streamed_batches_depend_on_seeds_epoch_and_number_alone(overrides):
+    config = streamed(overrides)
+    pairs = StreamedPairs(config)
+
+    def batch(epoch, number, pairs=pairs):
+        pairs.set_epoch(epoch)
+        return pairs[number][1]
+
+    first = batch(3, 2)
+    assert first.shape == (8, 1, 256)
+    assert torch.equal(first, batch(3, 2))
+    others = [StreamedPairs(streamed(overrides, seed)) for seed in
+              ("training.seed=43", "data.seed=43")]
+    for other in (batch(3, 1), batch(4, 2), *(batch(3, 2, pairs) for pairs in others)):
+        assert not torch.isclose(first, other).any(-1).all()
+
+
+@pytest.mark.parametrize(("count", "sizes"), [
+    (40, [8] * 5), (41, [8] * 4 + [9]), (43, [8] * 5 + [3]), (1, [1]), (5, [5]),
+])
+def test_no_batch_has_a_single_signal_where_more_are_left(count, sizes, overrides):
+    config = streamed(overrides, f"data.num_train={count}")
+    create_data(config)
+    assert [len(clean) for clean, _ in loaders(config)[0]] == sizes
+    shuffled = ShuffledBatches(count, 8, 0)
+    assert [len(batch) for batch in shuffled] == sizes and len(shuffled) == len(sizes)
+    assert sorted(torch.cat(list(shuffled)).tolist()) == list(range(count))
+
+
+def test_ten_million_streamed_signals_take_no_room(overrides):
+    config = streamed(overrides, "data.num_train=10_000_000")
+    create_data(config)
+    train, _ = loaders(config)
+    assert len(train.dataset) == 10_000_000 and len(train) == 1_250_000
+    assert next(iter(train))[0].shape == (8, 1, 256)
+    assert not (config.data_folder / "train").exists()
+
+
+def test_streaming_leaves_the_validation_signals_as_they_are(overrides, config, data):
+    before = (data / "validation/mixed/mixed_0003.npy").read_bytes()
+    create_data(streamed(overrides))
+    assert (data / "validation/mixed/mixed_0003.npy").read_bytes() == before
+    assert not list((data / "train").rglob("*.npy"))
+
+
+def test_the_scripts_stream(overrides, script):
+    settings = [*overrides, "data.stream=true", "data.num_train=48"]
+    for name in ("create_data", "dataset", "train_gan", "evaluate"):
+        code, _, err = script(name, *settings)
+        assert code == 0, err
+    # The size of an epoch has no part in what is stored.
+    assert script("dataset", *settings, "data.num_train=1000")[0] == 0
+    code, _, err = script("dataset", *overrides)
+    assert code == 1 and "data.stream=True" in one_error(err)
+
+
+def test_recordings_are_not_streamed(overrides, tmp_path):
+    with pytest.raises(ConfigurationError, match=r"data.stream=true is impossible"):
+        streamed(overrides, f"data.noise_source={tmp_path}")
+    with pytest.raises(ConfigurationError, match=r"streamed with data\.stream=true"):
+        resolve("dan", [*overrides, "data.num_train=2000000"])

@@ -11,7 +11,13 @@ from config import PRESETS
 from dan import checkpoints
 from dan.configuration import resolve
 from dan.errors import UserError
-from dan.losses import adversarial_loss, discriminator_loss, l1_loss, snr_spectrum_loss
+from dan.losses import (
+    adversarial_loss,
+    discriminator_loss,
+    improvement_loss,
+    l1_loss,
+    snr_spectrum_loss,
+)
 from dan.training import new_training
 from models import apply_generator, build_discriminator, build_generator, load_generator
 
@@ -166,6 +172,27 @@ def test_an_output_depends_on_its_context_alone():
     after[..., 8000:] += torch.randn(8000)
     changed = (generator(before) != generator(after)).nonzero()[:, -1]
     assert 8000 - generator.context <= changed.min() < 8000
+
+
+def test_the_improvement_loss_has_its_closed_form_at_every_level():
+    clean, noise, error = np.random.default_rng(0).normal(size=(3, 4, 500))
+    mixed, denoised = clean + 2 * noise, clean + 0.5 * error
+    ratio = (error**2).mean(1) / (noise**2).mean(1) / 16
+    expected = np.log10(ratio + 1e-3).mean() + 3 * ratio.mean()
+    for scale in (1, 1e-3, 1e4):
+        signals = (torch.from_numpy(scale * x).float()[:, None] for x in (denoised, clean, mixed))
+        assert improvement_loss(*signals).item() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("preset", ["spectral", "audio"])
+def test_the_level_of_the_input_does_not_matter(preset):
+    torch.manual_seed(0)
+    generator = build_generator(described(preset)).eval()
+    mixed = torch.randn(3, 1, 512)
+    for level in (1e-3, 1e3):
+        torch.testing.assert_close(generator(level * mixed) / level, generator(mixed),
+                                   atol=1e-5, rtol=1e-4)
+    assert not generator(0 * mixed).isnan().any()
 
 
 def test_the_loss_for_recordings_has_its_closed_form_at_every_level():

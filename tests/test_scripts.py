@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import importlib
 import json
 import os
 import subprocess
@@ -101,3 +102,11 @@ def test_no_file_imports_one_that_imports_it():
         imports[name] = found & names.keys()
     order = graphlib.TopologicalSorter(imports).static_order()  # CycleError names the circle
     assert set(order) == names.keys()
+
+
+def test_the_benchmark_finds_what_it_measures():
+    sys.path.insert(0, str(REPOSITORY / "tests"))
+    try:
+        assert importlib.import_module("benchmark").measure_recordings
+    finally:
+        sys.path.pop(0)

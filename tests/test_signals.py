@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import described
+from scipy import stats
 
 from dan import signals
 from dan.metrics import snr_db
@@ -101,13 +102,53 @@ def test_long_signals_are_slowed_down_as_sines_are_at_both_ends(factor):
     assert torch.equal(signals.play_slower(played, [1.0] * 20), played)
 
 
-def test_unknowns_are_counted_per_sine_that_is_there():
+def test_sines_are_counted_as_they_are_drawn():
     data = described("dan", "data.num_components=1,5").data
     clean = signals.draw_clean(data, 300, signals.streams(data, "test")[0])
-    peaks = signals.count_unknowns(data, "test", 300)
-    assert set(peaks) == {1, 2, 3, 4, 5}
+    numbers = signals.count_sines(data, "test", 300)
+    assert set(numbers) == {1, 2, 3, 4, 5}
     # Equal amplitudes 1 / K give a mean power of 1 / (2 K).
-    np.testing.assert_allclose((clean**2).mean(1)[peaks == 1], 0.5, rtol=0.1)
-    assert (clean**2).mean(1)[peaks == 5].mean() == pytest.approx(0.1, rel=0.1)
+    np.testing.assert_allclose((clean**2).mean(1)[numbers == 1], 0.5, rtol=0.1)
+    assert (clean**2).mean(1)[numbers == 5].mean() == pytest.approx(0.1, rel=0.1)
+    assert signals.unknowns_per_sine(data) == 1
     both = described("dan", "data.amplitude_spread=0.5", "data.random_phase=true").data
-    assert set(signals.count_unknowns(both, "test", 9)) == {9}
+    assert signals.unknowns_per_sine(both) == 3
+
+
+FAMILY = described("dan", "data.num_components=2,4", "data.amplitude_spread=0.5",
+                   "data.random_phase=true", "data.snr_db=-10,20").data
+
+
+def test_a_drawn_batch_is_the_sum_of_its_sines():
+    """Against float64 numpy, from the same random numbers."""
+    clean, mixed = signals.draw_batch(FAMILY, 50, torch.Generator().manual_seed(3))
+    again = torch.Generator().manual_seed(3)
+    present = torch.randint(2, 5, (50, 1), generator=again).numpy()
+    frequency, amplitude, phase = (torch.rand(shape, generator=again).double().numpy()
+                                   for shape in ((50, 4, 1), (50, 4), (50, 4, 1)))
+    amplitude = (0.5 + amplitude) * (np.arange(4) < present) / present
+    expected = signals.sum_of_sines(10 + 54 * frequency[..., 0], amplitude,
+                                    2 * np.pi * phase[..., 0], FAMILY)
+    np.testing.assert_allclose(clean[:, 0].numpy(), expected, atol=2e-4)
+    assert clean.dtype == mixed.dtype == torch.float32 and mixed.shape == (50, 1, 256)
+
+
+def test_drawn_batches_have_the_spread_of_stored_signals():
+    generator = torch.Generator().manual_seed(0)
+    clean, mixed = (x[:, 0].double().numpy() for x in signals.draw_batch(FAMILY, 3000, generator))
+    stored, _, stored_mixed = signals.draw(FAMILY, "train", 3000)
+    for ours, theirs in (((clean**2).mean(1), (stored**2).mean(1)),
+                         (snr_db(clean, mixed), snr_db(stored, stored_mixed))):
+        assert stats.ks_2samp(ours, theirs).pvalue > 0.01
+    assert snr_db(clean, mixed).min() > -10.01 and snr_db(clean, mixed).max() < 20.01
+
+
+def test_long_signals_are_drawn_with_their_phase():
+    data = described("audio", "data.num_components=1", "data.low_freq=1999.5",
+                     "data.high_freq=2000", "data.random_phase=false", "data.snr_db=90").data
+    clean, _ = signals.draw_batch(data, 5, torch.Generator().manual_seed(0))
+    assert (clean.square().mean(-1) - 0.5).abs().max() < 1e-3
+    time = np.arange(data.length) / data.sample_rate
+    candidates = np.sin(2 * np.pi * np.linspace(1999.5, 2000, 2001)[:, None] * time)
+    for signal in clean[:, 0].numpy():
+        assert np.abs(candidates @ signal).max() > 0.999 * 0.5 * data.length

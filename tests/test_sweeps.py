@@ -19,8 +19,8 @@ def seen():
 def estimators(seen):
     """The identity, which records what it is given."""
 
-    def identity(mixed, snr, number):
-        seen.append((mixed, snr, number))
+    def identity(mixed, snr, numbers):
+        seen.append((mixed, snr, numbers))
         return mixed
 
     return {"input": identity}
@@ -50,7 +50,8 @@ def test_spaced_sines_have_the_spacing_and_the_snr(estimators, monkeypatch):
 
 def test_the_number_of_sines_is_told_to_the_estimators(estimators, seen):
     numbers, results = sweeps.sweep_number(estimators, DATA, 10)
-    assert [number for _, _, number in seen] == numbers == [1, 2, 3, 4, 5]
+    assert [set(counts) for _, _, counts in seen] == [{1}, {2}, {3}, {4}, {5}]
+    assert numbers == [1, 2, 3, 4, 5]
     assert results[sweeps.BOUND] == sorted(results[sweeps.BOUND], reverse=True)
 
 
@@ -64,3 +65,26 @@ def test_sweeps_fit_other_data(overrides, estimators):
         values, results = sweep(estimators, data, 5)
         assert len(values) == len(results["input"]) == len(results[sweeps.BOUND]) > 0
         assert np.isfinite(results["input"]).all()
+
+
+def test_the_snr_is_swept_for_some_numbers_of_sines(estimators, seen):
+    data = described("dan", "data.num_components=1,5", "data.snr_db=-10,20",
+                     "data.random_phase=true").data
+    family = sweeps.sweep_snr_by_number(estimators, data, 4)
+    assert list(family) == [1, 3, 5]
+    for number, (values, results) in family.items():
+        assert values[0] == -10 and values[-1] == 30
+        # A frequency and a phase for each sine.
+        np.testing.assert_allclose(np.subtract(results[sweeps.BOUND], values),
+                                   10 * np.log10(256 / (2 * number)), atol=0.01)
+
+
+def test_what_lies_outside_the_family_has_the_snr(estimators, seen):
+    data = described("dan", "data.snr_db=0,10").data
+    outside = sweeps.measure_outside(estimators, data, 6)
+    assert len(outside) == 5
+    np.testing.assert_allclose([snr["input"] for snr in outside.values()], 5, atol=0.01)
+    below, above, chirp = (np.abs(np.fft.rfft(seen[place][0])) ** 2 for place in (1, 2, 3))
+    assert below[:, :12].sum() > above[:, :12].sum()
+    assert above[:, 64:97].sum() > 0.5 * above.sum()
+    assert chirp[:, 10:65].sum() > 0.5 * chirp.sum()
