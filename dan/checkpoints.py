@@ -17,7 +17,7 @@ from dan.configuration import from_dict
 from dan.errors import ConfigurationError, UserError
 from dan.files import check_regular, write_bytes
 
-FORMAT = 2
+FORMAT = 3
 READ_FROM_HISTORY = ("validation_reconstruction_loss", "validation_snr_db")
 CONTENTS = {
     "format": int, "config": dict, "epoch": int, "history": list, "seconds": float,

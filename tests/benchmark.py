@@ -28,11 +28,11 @@ from benchmark_recordings import measure_recordings
 
 from create_data import create_data
 from dan.configuration import resolve
-from dan.losses import l1_loss
+from dan.losses import improvement_loss, l1_loss
 from dan.sections import REPOSITORY
 from dan.signals import draw
 from dan.training import choose_device, new_training, probe_precision
-from dataset import StoredPairs, loaders
+from dataset import StoredPairs, StreamedPairs, loaders, set_epoch
 from models import apply_generator
 from train_gan import train_epoch, validate
 
@@ -62,6 +62,7 @@ def measure_sines(folder):
     row("data creation, 1,800 signals", f"{seconds:.2f} s", "asked: at most 3 s")
     time_steps(config, resolve("dan", paths + PLAIN), device)
     time_epochs(config, paths, device)
+    time_drawing(paths)
     time_inference(config)
     memory = peak_memory_mb(["train_gan.py", *paths, "training.max_epochs=3",
                              "training.pretrain_epochs=1"])
@@ -108,7 +109,7 @@ def time_epochs(config, paths, device):
         state, training = new_training(settings, device), settings.training
         players[name] = state, loader, training
         if name == "dan":
-            state.precision = probe_precision(state, loader.dataset, training)
+            state.precision = probe_precision(state, next(iter(loader)), training)
             for network, (precision, reason) in state.precision.items():
                 print(f"  {network} {precision}: {reason}")
     # In turns, so that a slow moment of the machine meets all of them alike.
@@ -142,6 +143,25 @@ def time_epochs(config, paths, device):
     row("  validation", f"{share:.0%}", "of an epoch")
 
 
+def time_drawing(paths):
+    """Drawing a batch of streamed signals, against the training step that it is for."""
+    config = resolve("spectral-any", paths)
+    pairs, state = StreamedPairs(config), new_training(config, torch.device("cpu"))
+    state.precision = probe_precision(state, pairs[0], config.training)
+    clean, mixed = pairs[0]
+
+    def step():
+        with state.autocast("generator"):
+            denoised = state.generator(mixed).float()
+        state.generator_optimizer.zero_grad()
+        improvement_loss(denoised, clean, mixed).backward()
+        state.generator_optimizer.step()
+
+    share = median_of(lambda: pairs[1], 20) / median_of(step, 20)
+    row("drawing a streamed batch", f"{share:.0%}",
+        "of a step of spectral-any; asked: at most 20 %")
+
+
 def time_inference(config):
     _, _, mixed = draw(config.data, "test", 1000)
     generator = new_training(config, torch.device("cpu")).generator.eval()
@@ -153,11 +173,10 @@ def time_to_quality(config, device):
     """Seconds of training, validation left out, until the validation SNR passes some values."""
     train_loader, validation_loader = loaders(config, device)
     state = new_training(config, device)
-    state.precision = probe_precision(state, train_loader.dataset, config.training)
+    state.precision = probe_precision(state, next(iter(train_loader)), config.training)
     spent, wanted = 0.0, list(QUALITIES_DB)
     for epoch in range(1, config.training.max_epochs + 1):
-        train_loader.sampler.set_epoch(epoch)
-        train_loader.dataset.set_epoch(epoch)
+        set_epoch(train_loader, epoch)
         spent += timed(lambda e=epoch: train_epoch(state, train_loader, config.training, e))
         snr = validate(state, validation_loader, config.training, False)["snr_db"]
         while wanted and snr > wanted[0]:

@@ -81,19 +81,9 @@ def test_each_network_has_a_precision_of_its_own(config, monkeypatch):
 
     monkeypatch.setattr(precision, "probe", faulty)
     monkeypatch.setattr(precision, "is_fast", lambda network, device: True)
-    found = probe_precision(state, Pairs(*torch.randn(2, 40, 1, 256)), config.training)
+    found = probe_precision(state, torch.randn(2, 40, 1, 256), config.training)
     assert [found[network][0] for network in NETWORKS] == ["bfloat16", "float32"]
     assert "is wrong here" in found["discriminator"][1]
-
-
-class Pairs:
-    """A data set of (clean, mixed)."""
-
-    def __init__(self, clean, mixed):
-        self.clean, self.mixed = clean, mixed
-
-    def __getitem__(self, index):
-        return self.clean[index], self.mixed[index]
 
 
 @pytest.mark.parametrize("preset", ["dan", "dan-small", "spectral", "audio"])
@@ -101,7 +91,7 @@ def test_whatever_is_chosen_on_this_machine_agrees_with_float32(preset):
     config = described(preset)
     state, generator = new_training(config, CPU), torch.Generator().manual_seed(0)
     clean, mixed = torch.randn(2, 8, 1, config.data.length, generator=generator)
-    found = probe_precision(state, Pairs(clean, mixed), config.training)
+    found = probe_precision(state, (clean, mixed), config.training)
     for name, inputs, targets in (("generator", mixed, clean),
                                   ("discriminator", clean, torch.arange(8.0) % 2)):
         network = getattr(state, name)
