@@ -83,6 +83,7 @@ class SpectralGeneratorConfig(GeneratorSection):
     kernel_size: int = setting(5, "kernel length in frequency bins, odd", 1, 255, odd=True)
     dilated: bool = setting(False, "dilate the blocks' kernels by 1, 2, 4, 8, and again")
     zero_padding: int = setting(2, "length of the transform over that of a signal", 1, 16)
+    normalise: bool = setting(False, "divide each signal by its level, which then does not matter")
 
 
 @dataclass(frozen=True)
@@ -128,15 +129,9 @@ class TrainingConfig:
         0.8, "with remix, half of the clean training signals are slowed down by factors from this "
         "to 1, which lowers their frequencies; 1 slows none", 0.1, 1,
     )
-    generator_lr: float = setting(
-        1e-2, "Adam's learning rate for the generator, before the schedule", 1e-12, 10
-    )
-    discriminator_lr: float = setting(
-        1e-3, "Adam's learning rate for the discriminator, before the schedule", 1e-12, 10
-    )
-    adam_beta2: float = setting(
-        0.99, "Adam's decay of the mean squared gradient, of both networks", 0, 0.999999
-    )
+    generator_lr: float = setting(1e-2, "the generator's peak learning rate", 1e-12, 10)
+    discriminator_lr: float = setting(1e-3, "the discriminator's peak learning rate", 1e-12, 10)
+    adam_beta2: float = setting(0.99, "Adam's decay of the mean squared gradient", 0, 0.999999)
     schedule: str = setting(
         "one-cycle", "learning rates: one-cycle (linear warm-up, then a cosine to zero at "
         "max_epochs), or halving", choices=("one-cycle", "halving"),
@@ -145,17 +140,13 @@ class TrainingConfig:
     lr_halving_epochs: int = setting(
         50, "halving: both learning rates are halved every so many epochs", 1, 1_000_000
     )
-    adversarial_weight: float = setting(
-        0.02, "weight of the adversarial loss in the generator's loss", 0, 1e6
-    )
+    adversarial_weight: float = setting(0.02, "weight of the adversarial loss", 0, 1e6)
     reconstruction_loss: str = setting(
         "L1", "L1 (mean absolute error), improvement (error energy over noise energy), or "
         "SNR+spectrum (output SNR and compressed spectra); the last two are the same at every "
         "level", choices=tuple(RECONSTRUCTION_LOSSES),
     )
-    reconstruction_weight: float = setting(
-        9.0, "weight of the reconstruction loss in the generator's loss", 0, 1e6
-    )
+    reconstruction_weight: float = setting(9.0, "weight of the reconstruction loss", 0, 1e6)
     seed: int = setting(42, "seed of the initial weights and of the order of the signals",
                         0, 2**63 - 1)
     precision: str = setting(
@@ -196,9 +187,7 @@ class Config(WholeConfig):
 
 
 DEFAULT_PRESET = "dan"
-SPECTRAL_TRAINING = TrainingConfig(
-    batch_size=16, pretrain_epochs=30, max_epochs=45, slowest=1.0
-)
+SPECTRAL_TRAINING = TrainingConfig(batch_size=16, pretrain_epochs=30, max_epochs=45, slowest=1.0)
 PRESETS = {
     # The published sizes: 282,177 parameters in the generator, 10,577 in the discriminator.
     "dan": Config(),
@@ -219,10 +208,7 @@ PRESETS = {
         training=TrainingConfig(max_epochs=200, slowest=1.0),
     ),
     # A generator on the spectrum, smaller than the smallest published one, near the limit.
-    "spectral": Config(
-        generator=SpectralGeneratorConfig(),
-        training=SPECTRAL_TRAINING,
-    ),
+    "spectral": Config(generator=SpectralGeneratorConfig(), training=SPECTRAL_TRAINING),
     # The same, trained on the whole range of SNRs that the sweeps of evaluate.py cover.
     "spectral-range": Config(
         data=DataConfig(snr_db=(-10.0, 10.0)),
@@ -236,7 +222,7 @@ PRESETS = {
             num_components=(1, 5), amplitude_spread=0.5, random_phase=True, snr_db=(-10.0, 20.0),
             stream=True, num_train=32_000,
         ),
-        generator=SpectralGeneratorConfig(blocks=6, dilated=True),
+        generator=SpectralGeneratorConfig(blocks=6, dilated=True, normalise=True),
         training=TrainingConfig(
             batch_size=32, pretrain_epochs=15, max_epochs=15, reconstruction_loss="improvement",
         ),

@@ -101,8 +101,9 @@ class SpectralGenerator(nn.Module):
     A zero-padded Fourier transform gives the spectrum of the whole signal; convolutions along
     frequency, with the bin's frequency as a third channel beside real and imaginary part, give the
     denoised spectrum; the inverse transform gives the signal. In the spectrum a sine is a peak of
-    known shape wherever it lies, so one kernel finds them all. The signal is divided by its level
-    first, so the output is as much louder as the input is. Any length in, the same length out.
+    known shape wherever it lies, so one kernel finds them all. With `normalise` a signal is divided
+    by its level first, so the output is as much louder as the input is; without, the network can
+    know how large a sine is. Any length in, the same length out.
 
     Blocks of BatchNorm → SiLU → convolution, added to their input: He, Zhang, Ren, Sun, "Identity
     Mappings in Deep Residual Networks" (2016).
@@ -110,9 +111,9 @@ class SpectralGenerator(nn.Module):
 
     context = None
 
-    def __init__(self, channels, blocks, kernel_size, dilated, zero_padding):
+    def __init__(self, channels, blocks, kernel_size, dilated, zero_padding, normalise):
         super().__init__()
-        self.zero_padding = zero_padding
+        self.zero_padding, self.normalise = zero_padding, normalise
         convolution = partial(nn.Conv2d, kernel_size=(1, kernel_size), padding="same")
         self.first = convolution(3, channels)
         dilations = [2 ** (block % DILATIONS) if dilated else 1 for block in range(blocks)]
@@ -128,7 +129,9 @@ class SpectralGenerator(nn.Module):
         length = mixed.shape[-1]
         # Transforms stay in float32, whatever the precision of the convolutions.
         with torch.autocast(mixed.device.type, enabled=False):
-            level = mixed.float().square().mean(-1, keepdim=True).sqrt() + LEAST_LEVEL
+            level = 1.0
+            if self.normalise:
+                level = mixed.float().square().mean(-1, keepdim=True).sqrt() + LEAST_LEVEL
             spectrum = self.transform((mixed.float() / level).squeeze(1))
         frequency = torch.linspace(-1, 1, spectrum.shape[-1], device=mixed.device)
         features = torch.stack(

@@ -45,6 +45,7 @@ DESCRIBED = {
     "spectral": [
         *SINES, *DISCRIMINATOR, "generator.channels=32", "generator.blocks=4",
         "generator.kernel_size=5", "generator.zero_padding=2", "generator.dilated=false",
+        "generator.normalise=false",
     ],
     "audio": [
         "data.sample_rate=8000", "data.duration=1", "generator.levels=4",
