@@ -4,7 +4,7 @@
     python create_data.py data.snr_db=-5,10 data.num_components=1,5 --show
     python create_data.py --preset audio data.clean_source=speech data.noise_source=noise
 
-Next: python py
+Next: python dataset.py
 """
 
 import io

@@ -81,6 +81,7 @@ def cramer_rao_bound_db(clean, mixed, num_parameters):
     reached where the noise is low enough.
     """
     length = clean.shape[-1]
+    num_parameters = np.minimum(num_parameters, length - 1)  # no projection takes more than all
     energy = (clean.astype(np.float64) ** 2).sum(-1)
     noise_energy = ((mixed - clean).astype(np.float64) ** 2).sum(-1)
     total = energy.sum() / (num_parameters * noise_energy / length).sum()

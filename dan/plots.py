@@ -24,7 +24,7 @@ COLOURS = {
     "clean": "#000000", "noise": "#CC79A7", "mixed": "#888888", "input": "#888888",
     "lowpass": "#D55E00", "denoised": "#0072B2",
     "Wiener": "#E69F00", "wavelet": "#B8860B", "oracle": "#666666", "general oracle": "#999999",
-    "NOMP": "#882255", "spectral-any": "#CC79A7", "Cramér–Rao bound": "#000000",
+    "NOMP": "#882255", "spectral-any": "#CC3311", "Cramér–Rao bound": "#000000",
     "spectral": "#CC79A7", "spectral-range": "#AA4499",
     "dan": "#0072B2", "dan-published": "#56B4E9", "dan-small": "#009E73",
 }
@@ -59,8 +59,9 @@ def refuse_to_replace(paths):
         check_regular(path)
         with open(path, "rb") as file:
             if MARK.encode() not in file.read(256):
-                raise UserError(f"{path} was not drawn by this project, so it is not replaced; "
-                                "move it away, or choose another folder with paths.images=")
+                raise UserError(f"{path} was not drawn by this version of the project, so it is "
+                                "not replaced; move it away, or choose another folder with "
+                                "paths.images=")
 
 
 def show(figure):

@@ -169,12 +169,13 @@ def waves(frequency, time):
 def solve(basis, observed):
     """Least-squares weights of the rows of basis (count, rows, length), (count, rows).
 
-    By the normal equations; a ridge of 1e-9 keeps sines that coincide from being singular.
+    By the normal equations; a ridge of 1e-9 of each row's own energy keeps sines that coincide
+    from being singular, at any level of the signals.
     """
     gram = basis @ basis.swapaxes(1, 2)
-    trace = np.trace(gram, axis1=1, axis2=2)[:, None, None]
-    ridge = 1e-9 * trace / gram.shape[1] * np.eye(gram.shape[1])
-    return np.linalg.solve(gram + ridge, basis @ observed[..., None])[..., 0]
+    diagonal = np.arange(gram.shape[1])
+    gram[:, diagonal, diagonal] = gram[:, diagonal, diagonal] * (1 + 1e-9) + 1e-300
+    return np.linalg.solve(gram, basis @ observed[..., None])[..., 0]
 
 
 def sinusoid_oracle(mixed, num_components, data):

@@ -91,13 +91,15 @@ def measure_outside(estimators, data, count):
     rng = np.random.default_rng([data.seed, 5])
     snr = float(np.mean(data.snr_db))
     at_mean = replace(data, snr_db=snr)
-    families = {
-        "6 to 8 sines": replace(at_mean, num_components=(6, 8)),
-        "sines below the band": replace(at_mean, low_freq=0.2 * data.low_freq,
-                                        high_freq=data.low_freq),
-        "sines above the band": replace(at_mean, low_freq=data.high_freq,
-                                        high_freq=0.5 * (data.high_freq + data.nyquist)),
-    }
+    most = int(np.max(data.num_components))
+    families = {f"{most + 1} to {most + 3} sines":
+                replace(at_mean, num_components=(most + 1, most + 3))}
+    if data.low_freq > 0:
+        families["sines below the band"] = replace(at_mean, low_freq=0.2 * data.low_freq,
+                                                   high_freq=data.low_freq)
+    if data.high_freq < data.nyquist:
+        families["sines above the band"] = replace(
+            at_mean, low_freq=data.high_freq, high_freq=0.5 * (data.high_freq + data.nyquist))
     cases = {name: drawn_case(family, count) for name, family in families.items()}
     time = np.arange(data.length) / data.sample_rate
     first, last = rng.uniform(data.low_freq, data.high_freq, (2, count, 1))

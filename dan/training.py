@@ -100,8 +100,8 @@ def learning_rate_factor(settings, epochs_done):
     """
     if settings.schedule == "halving":
         return 0.5 ** (int(epochs_done) // settings.lr_halving_epochs)
-    progress = epochs_done / settings.max_epochs
-    if progress < settings.warmup:
+    progress = min(1, epochs_done / settings.max_epochs)
+    if progress < settings.warmup or settings.warmup == 1:
         return max(progress / settings.warmup, 0.01)
     return 0.5 + 0.5 * math.cos(math.pi * (progress - settings.warmup) / (1 - settings.warmup))
 

@@ -54,7 +54,7 @@ def resume(state, config, fingerprint):
                         "create the same again, or train anew with --restart")
     state.restore(checkpoint, path)
     before, after = checkpoint["config"].training, config.training
-    if before.max_epochs != after.max_epochs:
+    if before.max_epochs != after.max_epochs and state.epoch < after.max_epochs:
         old, new = (learning_rate_factor(settings, state.epoch) for settings in (before, after))
         print(f"training.max_epochs was {before.max_epochs} and is {after.max_epochs}: the "
               "learning rates follow the new schedule from here on, so this is not the training "

@@ -102,6 +102,11 @@ def test_the_bound_of_one_kind_of_signal_has_its_closed_form():
     assert mean - total == pytest.approx(-10 * np.log10(draws).mean(), abs=0.03)
 
 
+def test_the_bound_of_more_unknowns_than_samples_is_no_worse_than_the_input():
+    clean, _, mixed = draw(DATA, "test", 10)
+    assert cramer_rao_bound_db(clean, mixed, np.full(10, 300))[0] == pytest.approx(-2, abs=0.1)
+
+
 def test_wavelet_shrinkage_keeps_steps_and_removes_noise():
     pytest.importorskip("pywt")
     clean = np.repeat(np.sign(np.random.default_rng(0).normal(size=(5, 4))), 64, axis=1)

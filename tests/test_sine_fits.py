@@ -88,6 +88,14 @@ def test_newton_steps_find_the_minimum_that_scipy_finds():
     assert ((observed - estimate) ** 2).sum() == pytest.approx(best.fun, rel=1e-8)
 
 
+@pytest.mark.parametrize("level", [1e-6, 1e6])
+def test_fits_do_not_depend_on_the_level(level):
+    mixed = draw(FAMILY, "test", 20)[2]
+    for fit in (matching_pursuit, lambda mixed, data: general_oracle(mixed, 3, data)):
+        np.testing.assert_allclose(fit(level * mixed, FAMILY) / level, fit(mixed, FAMILY),
+                                   atol=2e-3)
+
+
 def test_sines_that_coincide_and_narrow_bands_are_no_fault():
     narrow = replace(FAMILY, low_freq=20.0, high_freq=20.01)
     mixed = draw(narrow, "test", 4)[2]

@@ -88,3 +88,6 @@ def test_what_lies_outside_the_family_has_the_snr(estimators, seen):
     assert below[:, :12].sum() > above[:, :12].sum()
     assert above[:, 64:97].sum() > 0.5 * above.sum()
     assert chirp[:, 10:65].sum() > 0.5 * chirp.sum()
+    whole = described("dan", "data.low_freq=0", "data.high_freq=128").data
+    assert list(sweeps.measure_outside(estimators, whole, 3)) == ["4 to 6 sines", "a chirp",
+                                                                  "pink noise"]

@@ -190,6 +190,9 @@ def test_one_cycle_warms_up_and_ends_at_zero():
     assert factor(10) == pytest.approx(0.5) and factor(20) == 1
     assert factor(60) == pytest.approx(0.5) and factor(100) == pytest.approx(0, abs=1e-12)
     assert 0 < factor(0) < 0.02
+    only_warm_up = described("dan", "training.max_epochs=10", "training.warmup=1",
+                             "training.schedule=one-cycle").training
+    assert learning_rate_factor(only_warm_up, 10) == 1
 
 
 def test_the_published_recipe_halves_the_learning_rate():
