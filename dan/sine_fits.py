@@ -17,7 +17,7 @@ OVERSAMPLING = 8  # of the periodogram
 NEWTON_STEPS = 6
 MOST_SINES = 12
 FALSE_ALARMS = 0.01  # share of signals of nothing but noise in which a sine is found
-SIGNALS_AT_ONCE = 500
+BLOCK = 500  # signals that are fitted at once
 
 
 def with_known_numbers(fit, mixed, numbers, data):
@@ -38,9 +38,9 @@ def matching_pursuit(mixed, data):
     matching pursuit" (2016).
     """
     estimates = np.empty(mixed.shape, np.float32)
-    for first in tqdm(range(0, len(mixed), SIGNALS_AT_ONCE), desc="matching pursuit", unit="block",
+    for first in tqdm(range(0, len(mixed), BLOCK), desc="matching pursuit", unit="block",
                       leave=False):
-        rows = slice(first, first + SIGNALS_AT_ONCE)
+        rows = slice(first, first + BLOCK)
         observed = mixed[rows].astype(np.float64)
         threshold = noise_peak(observed, data)
         frequency = np.zeros((len(observed), 0))
@@ -68,8 +68,8 @@ def general_oracle(mixed, num_components, data):
     rng = np.random.default_rng(0)
     estimates = np.empty(mixed.shape, np.float32)
     starts = GENERAL_STARTS if num_components > 1 else 1
-    for first in tqdm(range(0, len(mixed), SIGNALS_AT_ONCE), desc="fitting sines", unit="block", leave=False):
-        rows = slice(first, first + SIGNALS_AT_ONCE)
+    for first in tqdm(range(0, len(mixed), BLOCK), desc="fitting sines", unit="block", leave=False):
+        rows = slice(first, first + BLOCK)
         observed = mixed[rows].astype(np.float64)
         best, lowest = np.zeros_like(observed), np.full(len(observed), np.inf)
         for start in range(starts):
