@@ -187,7 +187,7 @@ class Config(WholeConfig):
 
 
 DEFAULT_PRESET = "dan"
-SPECTRAL_TRAINING = TrainingConfig(batch_size=16, pretrain_epochs=30, max_epochs=45, slowest=1.0)
+SPECTRAL_TRAINING = TrainingConfig(batch_size=16, pretrain_epochs=50, max_epochs=70, slowest=1.0)
 PRESETS = {
     # The published sizes: 282,177 parameters in the generator, 10,577 in the discriminator.
     "dan": Config(),
@@ -219,7 +219,7 @@ PRESETS = {
     # One network for one to five sines of any amplitude and phase, at any level.
     "spectral-any": Config(
         data=DataConfig(
-            num_components=(1, 5), amplitude_spread=0.5, random_phase=True, snr_db=(-10.0, 20.0),
+            num_components=(1, 5), amplitude_spread=0.5, random_phase=True, snr_db=(-10.0, 25.0),
             stream=True, num_train=32_000,
         ),
         generator=SpectralGeneratorConfig(blocks=6, dilated=True, normalise=True),

@@ -98,12 +98,14 @@ class WaveformGenerator(nn.Module):
 class SpectralGenerator(nn.Module):
     """Residual convolutions on the spectrum: mixed (batch, 1, length) to denoised, the same shape.
 
-    A zero-padded Fourier transform gives the spectrum of the whole signal; convolutions along
-    frequency, with the bin's frequency as a third channel beside real and imaginary part, give the
-    denoised spectrum; the inverse transform gives the signal. In the spectrum a sine is a peak of
-    known shape wherever it lies, so one kernel finds them all. With `normalise` a signal is divided
-    by its level first, so the output is as much louder as the input is; without, the network can
-    know how large a sine is. Any length in, the same length out.
+    A zero-padded Fourier transform gives the spectrum of the whole signal; the network sees its
+    real and imaginary part, the logarithm of its power, and the frequency. For each bin it gives a
+    gate from 0 to 1, which multiplies the spectrum, and a complex correction, which is added to it:
+    where there is little noise, the open gate lets the signal through as it is, and the correction
+    only has to be small. The inverse transform gives the signal. In the spectrum a sine is a peak of known shape wherever
+    it lies, so one kernel finds them all. With `normalise` a signal is divided by its level first,
+    so the output is as much louder as the input is; without, the network can know how large a sine
+    is. Any length in, the same length out.
 
     Blocks of BatchNorm → SiLU → convolution, added to their input: He, Zhang, Ren, Sun, "Identity
     Mappings in Deep Residual Networks" (2016).
@@ -115,15 +117,16 @@ class SpectralGenerator(nn.Module):
         super().__init__()
         self.zero_padding, self.normalise = zero_padding, normalise
         convolution = partial(nn.Conv2d, kernel_size=(1, kernel_size), padding="same")
-        self.first = convolution(3, channels)
+        self.first = convolution(4, channels)
         dilations = [2 ** (block % DILATIONS) if dilated else 1 for block in range(blocks)]
         self.blocks = nn.ModuleList(
             nn.Sequential(nn.BatchNorm2d(channels), nn.SiLU(),
                           convolution(channels, channels, dilation=(1, dilation)))
             for dilation in dilations
         )
-        self.last = nn.Sequential(nn.SiLU(), convolution(channels, 2))
+        self.last = nn.Sequential(nn.SiLU(), convolution(channels, 3))
         initialise(self)
+        self.to(memory_format=torch.channels_last)  # convolutions are a sixth faster with it
 
     def forward(self, mixed):
         length = mixed.shape[-1]
@@ -133,16 +136,17 @@ class SpectralGenerator(nn.Module):
             if self.normalise:
                 level = mixed.float().square().mean(-1, keepdim=True).sqrt() + LEAST_LEVEL
             spectrum = self.transform((mixed.float() / level).squeeze(1))
-        frequency = torch.linspace(-1, 1, spectrum.shape[-1], device=mixed.device)
-        features = torch.stack(
-            [spectrum.real, spectrum.imag, frequency.expand(spectrum.shape)], dim=1
-        )
-        hidden = self.first(features)
+            power = spectrum.real.square() + spectrum.imag.square()
+            frequency = torch.linspace(-1, 1, spectrum.shape[-1], device=mixed.device)
+            features = torch.stack([spectrum.real, spectrum.imag, torch.log10(power + 1e-6),
+                                    frequency.expand(spectrum.shape)], dim=1)
+        hidden = self.first(features.contiguous(memory_format=torch.channels_last))
         for block in self.blocks:
             hidden = hidden + block(hidden)
-        real, imaginary = self.last(hidden).float().unbind(1)
+        real, imaginary, gate = self.last(hidden).float().unbind(1)
         with torch.autocast(mixed.device.type, enabled=False):
-            return level * self.inverse(torch.complex(real, imaginary), length).unsqueeze(1)
+            denoised = gate.sigmoid() * spectrum + torch.complex(real, imaginary)
+            return level * self.inverse(denoised, length).unsqueeze(1)
 
     def transform(self, signals):
         """(batch, length) to complex (batch, 1, bins), white noise of power 1 staying so."""
