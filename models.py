@@ -102,10 +102,11 @@ class SpectralGenerator(nn.Module):
     real and imaginary part, the logarithm of its power, and the frequency. For each bin it gives a
     gate from 0 to 1, which multiplies the spectrum, and a complex correction, which is added to it:
     where there is little noise, the open gate lets the signal through as it is, and the correction
-    only has to be small. The inverse transform gives the signal. In the spectrum a sine is a peak of known shape wherever
-    it lies, so one kernel finds them all. With `normalise` a signal is divided by its level first,
-    so the output is as much louder as the input is; without, the network can know how large a sine
-    is. Any length in, the same length out.
+    only has to be small. The inverse transform gives the signal.
+
+    In the spectrum a sine is a peak of known shape wherever it lies, so one kernel finds them all.
+    With `normalise` a signal is divided by its level first, so the output is as much louder as the
+    input is; without, the network can know how large a sine is. Any length in, the same length out.
 
     Blocks of BatchNorm → SiLU → convolution, added to their input: He, Zhang, Ren, Sun, "Identity
     Mappings in Deep Residual Networks" (2016).
