@@ -51,6 +51,7 @@ from dan.sine_fits import (
 )
 from dan.storage import is_recorded, load_signals
 from dan.sweeps import (
+    BOUND,
     measure_outside,
     sweep_number,
     sweep_snr,
@@ -313,9 +314,25 @@ def draw_sweeps(folder, config, estimators):
         family = sweep_snr_by_number(estimators, config.data, count)
         for number, (values, snr) in family.items():
             results[f"snr of {number} sines"] = {"values": values, "total_snr_db": snr}
+        print_distances(family)
         plots.save(plots.sweep_by_number(family, f"{count} signals a point"),
                    folder / "sweep_snr_by_number.png")
     return results
+
+
+def print_distances(family):
+    """Each method's distance to the bound by number of sines and input SNR, a table a method."""
+    methods = [method for method in next(iter(family.values()))[1]
+               if method not in ("input", BOUND)]
+    for method in methods:
+        values = next(iter(family.values()))[0]
+        print(f"{method}: distance to the Cramér–Rao bound in dB\n{'input SNR in dB':<20}"
+              + "".join(f"{value:>7.0f}" for value in values))
+        for number, (_, snr) in family.items():
+            distances = np.subtract(snr[BOUND], snr[method])
+            print(f"{number} sine{'s' * (number > 1)}".ljust(20)
+                  + "".join(f"{distance:>7.2f}" for distance in distances))
+        print()
 
 
 def print_outside(outside):

@@ -286,10 +286,13 @@ def sweep(values, results, label, signals):
 
 
 def sweep_by_number(family, signals):
-    """Output SNR of every method over the input SNR, a panel for each number of sines.
+    """Output SNR of every method over the input SNR: the fewest, the middle and the most sines.
 
     family: {number: (input SNRs in dB, {method: output SNR at each of them})}.
     """
+    numbers = list(family)
+    shown = sorted({numbers[0], numbers[len(numbers) // 2], numbers[-1]})
+    family = {number: family[number] for number in shown}
     figure, axes = new_figure(1, len(family), figsize=(4.2 * len(family) + 1.8, 4.8), sharey=True,
                               squeeze=False)
     for axis, (number, (values, results)) in zip(axes[0], family.items(), strict=True):

@@ -24,6 +24,7 @@ from dan.signals import (
 SNRS_DB = range(-10, 11, 2)
 SPACINGS_HZ = (0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0, 8.0)
 NUMBERS = (1, 2, 3, 4, 5)
+MOST_NUMBERS = 5  # of sines that the SNR is swept for
 BOUND = "Cramér–Rao bound"
 
 
@@ -75,10 +76,9 @@ def sweep_spacing(estimators, data, count):
 
 
 def sweep_snr_by_number(estimators, data, count):
-    """`sweep_snr` for the fewest, the middle and the most sines of a range: {number: its results}.
-    """
+    """`sweep_snr` for some numbers of sines of a range, fewest to most: {number: its results}."""
     low, high = data.num_components
-    numbers = sorted({low, (low + high) // 2, high})
+    numbers = sorted({round(number) for number in np.linspace(low, high, MOST_NUMBERS)})
     return {number: sweep_snr(estimators, replace(data, num_components=number), count)
             for number in numbers}
 
