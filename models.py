@@ -107,9 +107,6 @@ class SpectralGenerator(nn.Module):
     In the spectrum a sine is a peak of known shape wherever it lies, so one kernel finds them all.
     With `normalise` a signal is divided by its level first, so the output is as much louder as the
     input is; without, the network can know how large a sine is. Any length in, the same length out.
-
-    Blocks of BatchNorm → SiLU → convolution, added to their input: He, Zhang, Ren, Sun, "Identity
-    Mappings in Deep Residual Networks" (2016).
     """
 
     context = None
@@ -119,11 +116,9 @@ class SpectralGenerator(nn.Module):
         self.zero_padding, self.normalise = zero_padding, normalise
         convolution = partial(nn.Conv2d, kernel_size=(1, kernel_size), padding="same")
         self.first = convolution(4, channels)
-        dilations = [2 ** (block % DILATIONS) if dilated else 1 for block in range(blocks)]
         self.blocks = nn.ModuleList(
-            nn.Sequential(nn.BatchNorm2d(channels), nn.SiLU(),
-                          convolution(channels, channels, dilation=(1, dilation)))
-            for dilation in dilations
+            SpectralBlock(channels, kernel_size, 2 ** (block % DILATIONS) if dilated else 1)
+            for block in range(blocks)
         )
         self.last = nn.Sequential(nn.SiLU(), convolution(channels, 3))
         initialise(self)
@@ -143,7 +138,7 @@ class SpectralGenerator(nn.Module):
                                     frequency.expand(spectrum.shape)], dim=1)
         hidden = self.first(features.contiguous(memory_format=torch.channels_last))
         for block in self.blocks:
-            hidden = hidden + block(hidden)
+            hidden = block(hidden)
         real, imaginary, gate = self.last(hidden).float().unbind(1)
         with torch.autocast(mixed.device.type, enabled=False):
             denoised = gate.sigmoid() * spectrum + torch.complex(real, imaginary)
@@ -158,6 +153,27 @@ class SpectralGenerator(nn.Module):
         """Complex (batch, 1, bins) to (batch, length), undoing `transform`."""
         size = self.zero_padding * length
         return torch.fft.irfft(spectrum.squeeze(1) * length**0.5, size)[..., :length]
+
+
+class SpectralBlock(nn.Module):
+    """A convolution along frequency and a mean over all bins, both added to the input.
+
+    By the mean each place knows what there is elsewhere, such as how many sines were found: so a
+    peak of the noise passes less often for one. Input and output are (batch, channels, 1, bins).
+    After He, Zhang, Ren, Sun, "Identity Mappings in Deep Residual Networks" (2016), and Cao et al.,
+    "GCNet: Non-local Networks Meet Squeeze-Excitation Networks and Beyond" (2019).
+    """
+
+    def __init__(self, channels, kernel_size, dilation):
+        super().__init__()
+        self.activation = nn.Sequential(nn.BatchNorm2d(channels), nn.SiLU())
+        self.local = nn.Conv2d(channels, channels, (1, kernel_size), padding="same",
+                               dilation=(1, dilation))
+        self.everywhere = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, hidden):
+        active = self.activation(hidden)
+        return hidden + self.local(active) + self.everywhere(active.mean(-1, keepdim=True))
 
 
 class ShortTimeGenerator(nn.Module):

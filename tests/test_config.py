@@ -23,7 +23,7 @@ from models import build_discriminator, build_generator, count_parameters
     ("dan", 282_177, 10_577),
     ("dan-published", 282_177, 10_577),
     ("dan-small", 26_373, 1_245),
-    ("spectral", 21_698, 10_577),
+    ("spectral", 26_243, 10_577),
 ])
 def test_parameter_counts_are_exact(preset, generator, discriminator):
     config = described(preset)
