@@ -169,11 +169,12 @@ class SpectralBlock(nn.Module):
         self.activation = nn.Sequential(nn.BatchNorm2d(channels), nn.SiLU())
         self.local = nn.Conv2d(channels, channels, (1, kernel_size), padding="same",
                                dilation=(1, dilation))
-        self.everywhere = nn.Conv2d(channels, channels, 1)
+        self.everywhere = nn.Linear(channels, channels)
 
     def forward(self, hidden):
         active = self.activation(hidden)
-        return hidden + self.local(active) + self.everywhere(active.mean(-1, keepdim=True))
+        overall = self.everywhere(active.mean((2, 3)))
+        return hidden + self.local(active) + overall[:, :, None, None]
 
 
 class ShortTimeGenerator(nn.Module):
