@@ -187,7 +187,7 @@ class Config(WholeConfig):
 
 
 DEFAULT_PRESET = "dan"
-SPECTRAL_TRAINING = TrainingConfig(batch_size=16, pretrain_epochs=40, max_epochs=60, slowest=1.0)
+SPECTRAL_TRAINING = TrainingConfig(batch_size=16, pretrain_epochs=35, max_epochs=50, slowest=1.0)
 PRESETS = {
     # The published sizes: 282,177 parameters in the generator, 10,577 in the discriminator.
     "dan": Config(),
