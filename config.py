@@ -7,20 +7,13 @@ Edit a value here and the next run uses it, or override it for one run:
 
 from dataclasses import dataclass
 
-from dan.losses import RECONSTRUCTION_LOSSES
-from dan.sections import (
-    DataSection,
-    EvaluationSection,
-    GeneratorSection,
-    ShortTimeGeneratorSection,
-    WaveformGeneratorSection,
-    WholeConfig,
-)
+from dan import sections
+from dan.losses import GAN_LOSSES, RECONSTRUCTION_LOSSES
 from dan.settings import IntRange, Range, setting
 
 
 @dataclass(frozen=True)
-class DataConfig(DataSection):
+class DataConfig(sections.DataSection):
     sample_rate: int = setting(256, "samples per second", 1, 192_000)
     duration: float = setting(1.0, "length of a signal in seconds", 1e-3, 3600)
     num_components: int | IntRange = setting(
@@ -67,7 +60,7 @@ class DataConfig(DataSection):
 
 
 @dataclass(frozen=True)
-class WaveformGeneratorConfig(WaveformGeneratorSection):
+class WaveformGeneratorConfig(sections.WaveformGeneratorSection):
     encoder_filters: int = setting(16, "channels of every encoder layer", 1, 4096)
     decoder_filters: int = setting(32, "channels of every decoder layer", 1, 4096)
     depth: int = setting(4, "number of encoder layers, and of decoder layers", 1, 16)
@@ -77,7 +70,7 @@ class WaveformGeneratorConfig(WaveformGeneratorSection):
 
 
 @dataclass(frozen=True)
-class SpectralGeneratorConfig(GeneratorSection):
+class SpectralGeneratorConfig(sections.GeneratorSection):
     channels: int = setting(32, "channels of every convolution but the last", 1, 4096)
     blocks: int = setting(4, "number of residual blocks", 0, 256)
     kernel_size: int = setting(5, "kernel length in frequency bins, odd", 1, 255, odd=True)
@@ -87,7 +80,7 @@ class SpectralGeneratorConfig(GeneratorSection):
 
 
 @dataclass(frozen=True)
-class ShortTimeGeneratorConfig(ShortTimeGeneratorSection):
+class ShortTimeGeneratorConfig(sections.ShortTimeGeneratorSection):
     channels: int = setting(
         16, "channels of the first layer; the n-th layer has n times as many", 1, 1024
     )
@@ -140,13 +133,24 @@ class TrainingConfig:
     lr_halving_epochs: int = setting(
         50, "halving: both learning rates are halved every so many epochs", 1, 1_000_000
     )
+    adversary: str = setting(
+        "signal", "what the discriminator judges: signal, latent (what the encoder makes of clean "
+        "and of mixed signals), or none", choices=("signal", "latent", "none"),
+    )
+    gan_loss: str = setting("bce", "the adversarial game's loss; bce is binary cross-entropy",
+                            choices=tuple(GAN_LOSSES))
     adversarial_weight: float = setting(0.02, "weight of the adversarial loss", 0, 1e6)
     reconstruction_loss: str = setting(
-        "L1", "L1 (mean absolute error), improvement (error energy over noise energy), or "
+        "L1", "L1 (mean absolute error), L2, log-cosh, improvement (error over noise energy), or "
         "SNR+spectrum (output SNR and compressed spectra); the last two are the same at every "
         "level", choices=tuple(RECONSTRUCTION_LOSSES),
     )
     reconstruction_weight: float = setting(9.0, "weight of the reconstruction loss", 0, 1e6)
+    feature_weight: float = setting(0.0, "weight of the deep feature loss", 0, 1e6)
+    feature_network: str = setting(
+        "discriminator", "whose features that loss compares: the discriminator's, or those of a "
+        "network pretrained to analyse clean signals", choices=("discriminator", "pretrained"),
+    )
     seed: int = setting(42, "seed of the initial weights and of the order of the signals",
                         0, 2**63 - 1)
     precision: str = setting(
@@ -159,7 +163,7 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
-class EvaluationConfig(EvaluationSection):
+class EvaluationConfig(sections.EvaluationSection):
     num_test: int = setting(1000, "fresh test signals, never stored", 1, 1_000_000)
     num_sweep: int = setting(300, "test signals at each point of a sweep", 1, 1_000_000)
     lowpass_passband: float = setting(64.0, "edge of the lowpass filter's passband in Hz", 1e-3)
@@ -176,10 +180,10 @@ class PathsConfig:
 
 
 @dataclass(frozen=True)
-class Config(WholeConfig):
+class Config(sections.WholeConfig):
     preset: str = "dan"
     data: DataConfig = DataConfig()
-    generator: GeneratorSection = WaveformGeneratorConfig()
+    generator: sections.GeneratorSection = WaveformGeneratorConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -191,8 +195,7 @@ SPECTRAL_TRAINING = TrainingConfig(batch_size=16, pretrain_epochs=35, max_epochs
 PRESETS = {
     # The published sizes: 282,177 parameters in the generator, 10,577 in the discriminator.
     "dan": Config(),
-    # The same networks as published: torch's own layers and the published recipe, but for the
-    # weight of the discriminator's loss, to which Adam is indifferent.
+    # The published recipe with torch's own layers; Adam ignores its discriminator loss's weight.
     "dan-published": Config(
         generator=WaveformGeneratorConfig(fourier=False),
         discriminator=DiscriminatorConfig(fourier=False),

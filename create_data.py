@@ -60,7 +60,7 @@ def create_data(config):
     UserError, before anything is written, where a file that no run wrote stands in the way.
     """
     folder = config.data_folder
-    splits = draw_splits(config.data)
+    splits, recordings = draw_splits(config.data)
     counts = {split: len(arrays["clean"]) for split, arrays in splits.items()}
     claim_files(folder, counts)
     checksums, examples = {}, {}
@@ -75,24 +75,30 @@ def create_data(config):
             write_wavs(folder, split, examples[split], config.data.sample_rate)
     write_manifest(folder, {
         "complete": True, "counts": counts, "checksums": checksums, "data": asdict(config.data),
+        "recordings": recordings,
     })
     return examples, counts
 
 
 def draw_splits(data):
-    """All signals, {split: {kind: float32 (count, length)}}, drawn or cut from recordings."""
-    counts = stored_counts(data)
+    """All signals, {split: {kind: float32 (count, length)}}, drawn or cut from recordings.
+
+    And the numbers of the recordings that the clean training signals come from, a list.
+    """
+    counts, recordings = stored_counts(data), []
     clean = noise = dict.fromkeys(counts)
     if data.clean_source:
-        clean = clean_segments(data, counts)
+        clean, numbers = clean_segments(data, counts)
+        recordings = numbers["train"].tolist()
         counts = {split: len(segments) for split, segments in clean.items()}
     if data.noise_source:
         noise = noise_passages(data, counts)
-    return {
+    splits = {
         split: dict(zip(KINDS, draw(data, split, count, clean[split], noise[split]),
                         strict=True))
         for split, count in counts.items()
     }
+    return splits, recordings
 
 
 def write_wavs(folder, split, example, sample_rate):

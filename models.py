@@ -38,12 +38,13 @@ MOST_PARAMETERS = 100_000_000  # parameters, which with their optimiser take 1.6
 
 def main():
     config, _ = parse_arguments("Print both networks layer by layer: output shapes, parameters.")
-    length = config.data.length
-    for name, build in (("generator", build_generator), ("discriminator", build_discriminator)):
-        network = build(config).eval()
-        print(f"{name} of {config.preset}, for a signal of {length:,} samples\n"
+    networks = {"generator": (build_generator, (1, config.data.length)),
+                "discriminator": (build_discriminator, seen_shape(config))}
+    for name, (build_network, given) in networks.items():
+        network = build_network(config).eval()
+        print(f"{name} of {config.preset}, for {given[0]} × {given[1]:,} values\n"
               f"  {'layer':<34}{'output shape':<22}{'parameters':>12}")
-        for layer, shape, count in layers_of(network, torch.zeros(1, 1, length)):
+        for layer, shape, count in layers_of(network, torch.zeros(1, *given)):
             print(f"  {layer:<34}{' × '.join(map(str, shape)):<22}{count:>12,}")
         print(f"  {'total':<56}{count_parameters(network):>12,}\n")
 
@@ -86,13 +87,20 @@ class WaveformGenerator(nn.Module):
             channels = decoder_filters
         self.layers = nn.Sequential(*layers)
         self.head = LongConv1d(channels, 1, kernel_size, 1, fourier)
-        self.multiple = 2**depth
+        self.depth = depth
         initialise(self)
 
     def forward(self, mixed):
-        length = mixed.shape[-1]
-        padded = functional.pad(mixed, (0, -length % self.multiple))
-        return self.head(self.layers(padded))[..., :length]
+        return self.decode(self.encode(mixed), mixed.shape[-1])
+
+    def encode(self, signals):
+        """What passes the bottleneck: (batch, encoder_filters, length / 2^depth, rounded up)."""
+        padded = functional.pad(signals, (0, -signals.shape[-1] % 2**self.depth))
+        return self.layers[: len(self.layers) // 2](padded)
+
+    def decode(self, latents, length):
+        """The signals (batch, 1, length) of what `encode` gave."""
+        return self.head(self.layers[len(self.layers) // 2 :](latents))[..., :length]
 
 
 class SpectralGenerator(nn.Module):
@@ -274,29 +282,41 @@ class ShortTimeGenerator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Tells clean from denoised: signals (batch, 1, length) to logits (batch,), clean positive.
+    """Tells clean from denoised: signals (batch, channels, length) to logits, clean positive.
 
-    The linear layers fix the length; it is a multiple of 2^depth.
+    The logits are (batch,) or, of a network with several outputs, (batch, outputs). The linear
+    layers fix the length; a signal is padded with zeros to a multiple of 2^depth.
     """
 
     def __init__(self, filters, depth, kernel_size, hidden_units, negative_slope, fourier,
-                 length):
+                 length, channels=1, outputs=1):
         super().__init__()
-        layers, channels = [], 1
+        self.padding = -length % 2**depth
+        layers = []
         for _ in range(depth):
             layers.append(LongConv1d(channels, filters, kernel_size, 2, fourier))
             layers += [nn.BatchNorm1d(filters), nn.LeakyReLU(negative_slope)]
             channels = filters
         self.features = nn.Sequential(*layers, nn.Flatten())
         self.classifier = nn.Sequential(
-            nn.Linear(filters * length // 2**depth, hidden_units),
+            nn.Linear(filters * (length + self.padding) // 2**depth, hidden_units),
             nn.ReLU(),
-            nn.Linear(hidden_units, 1),
+            nn.Linear(hidden_units, outputs),
         )
         initialise(self)
 
     def forward(self, signals):
-        return self.classifier(self.features(signals)).squeeze(1)
+        padded = functional.pad(signals, (0, self.padding))
+        return self.classifier(self.features(padded)).squeeze(1)
+
+    def activations(self, signals):
+        """The output of each convolution layer, a list of (batch, filters, ever fewer samples)."""
+        hidden, found = functional.pad(signals, (0, self.padding)), []
+        for layer in self.features:
+            hidden = layer(hidden)
+            if isinstance(layer, nn.LeakyReLU):
+                found.append(hidden)
+        return found
 
 
 def initialise(network):
@@ -329,17 +349,27 @@ def build_generator(config):
 
 
 def build_discriminator(config):
-    """A discriminator with new weights, for signals of the configured length; raises likewise."""
+    """A discriminator with new weights, for signals or latents as configured; raises likewise."""
+    channels, length = seen_shape(config)
     return build("discriminator", Discriminator,
-                 vars(config.discriminator) | {"length": config.data.length})
+                 vars(config.discriminator) | {"channels": channels, "length": length})
 
 
-def build(name, network, sizes):
+def seen_shape(config):
+    """Channels and length of what the discriminator sees of a signal."""
+    if config.training.adversary == "latent":
+        return config.generator.latent_shape(config.data.length)
+    return 1, config.data.length
+
+
+def build(name, network, sizes, cure=None):
+    """A network of these sizes; raises ConfigurationError if it is too large."""
     with torch.device("meta"):  # where tensors have a shape and take no memory
         count = count_parameters(network(**sizes))
     if count > MOST_PARAMETERS:
         raise ConfigurationError(f"the {name} would have {count:,} parameters, more than "
-                                 f"{MOST_PARAMETERS:,}; make the settings {name}.* smaller")
+                                 f"{MOST_PARAMETERS:,}; "
+                                 f"{cure or f'make the settings {name}.* smaller'}")
     return network(**sizes)
 
 

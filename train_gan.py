@@ -20,13 +20,19 @@ from dan import plots
 from dan.baselines import lowpass
 from dan.command_line import parse_arguments
 from dan.errors import ConfigurationError, UserError, run, stopped_by, uninterrupted
+from dan.feature_network import (
+    build_feature_network,
+    train_feature_network,
+    uses_feature_network,
+)
 from dan.files import locked
-from dan.losses import RECONSTRUCTION_LOSSES, adversarial_loss, discriminator_loss
+from dan.losses import GAN_LOSSES, RECONSTRUCTION_LOSSES, feature_loss
 from dan.metrics import snr_db
 from dan.storage import check_manifest, fingerprint
 from dan.training import (
     best_epoch,
     choose_device,
+    is_adversarial,
     make_deterministic,
     new_training,
     patience_is_over,
@@ -43,24 +49,41 @@ def main():
     config, options = parse_arguments(__doc__, add_options)
     if options.resume and options.restart:
         raise ConfigurationError("--resume goes on and --restart begins anew; choose one")
+    if options.resume and not (config.checkpoint_folder / "last.pt").exists():
+        raise UserError(f"{config.checkpoint_folder / 'last.pt'} is missing; there is no training "
+                        "to resume")
+    if not options.resume and not options.restart:
+        refuse_to_replace(config.checkpoint_folder)
+    plots.refuse_to_replace(figure_paths(config))
+    state = run_training(config, options.resume, options.restart, draws=True)
+    best = best_epoch(state.history)
+    print(f"{state.epoch} epochs in {state.seconds:.0f} s; best epoch {best['epoch']}: validation "
+          f"SNR {best['validation_snr_db']:.2f} dB\nwrote {config.checkpoint_folder} and "
+          f"{config.image_folder}")
+
+
+def run_training(config, resumes=False, restarts=False, draws=False):
+    """Train as configured, saving every epoch; returns the state.
+
+    resumes: go on from last.pt; restarts: move an earlier training aside, instead of refusing;
+    draws: draw the figures in the end.
+    """
     make_deterministic()
     device, folder = choose_device(config.training.device), config.checkpoint_folder
-    if options.resume and not (folder / "last.pt").exists():
-        raise UserError(f"{folder / 'last.pt'} is missing; there is no training to resume")
-    if not options.resume and not options.restart:
-        refuse_to_replace(folder)
-    plots.refuse_to_replace(figure_paths(config))
     train_loader, validation_loader = loaders(config, device)
-    state = new_training(config, device)
-    signals = fingerprint(check_manifest(config))
+    state, signals = new_training(config, device), fingerprint(check_manifest(config))
+    if uses_feature_network(config.training):
+        state.feature_network = build_feature_network(config).to(device)
     with locked(folder):
         # What another process may have written meanwhile is looked at under the lock alone.
         clear_leftovers(folder)
-        if options.resume:
+        if resumes:
             resume(state, config, signals)
         else:
-            move_aside(folder) if options.restart else refuse_to_replace(folder)
+            move_aside(folder) if restarts else refuse_to_replace(folder)
             state.data = signals
+            if state.feature_network:
+                train_feature_network(state.feature_network, config)
             state.precision = probe_precision(state, next(iter(train_loader)), config.training)
         describe(state, config)
         try:
@@ -70,10 +93,9 @@ def main():
             raise type(stop)(
                 f"{stopped_by(stop)}; {saved if state.epoch else 'no epoch was finished'}"
             ) from None
-        draw_figures(config, validation_loader.dataset, state.history)
-    best = best_epoch(state.history)
-    print(f"{state.epoch} epochs in {state.seconds:.0f} s; best epoch {best['epoch']}: validation "
-          f"SNR {best['validation_snr_db']:.2f} dB\nwrote {folder} and {config.image_folder}")
+        if draws:
+            draw_figures(config, validation_loader.dataset, state.history)
+    return state
 
 
 def add_options(parser):
@@ -100,10 +122,10 @@ def train(state, train_loader, validation_loader, config):
                initial=state.epoch, total=settings.max_epochs)
     for epoch in bar:
         if patience_is_over(state.history, settings):
-            bar.write(f"no better validation loss for {settings.patience} adversarial epochs")
+            bar.write(f"no better validation loss for {settings.patience} epochs")
             break
         started = time.perf_counter()
-        adversarial = epoch > settings.pretrain_epochs
+        adversarial = is_adversarial(settings, epoch)
         set_epoch(train_loader, epoch)
         trained = train_epoch(state, train_loader, settings, epoch)
         validated = validate(state, validation_loader, settings, adversarial)
@@ -124,19 +146,21 @@ def train(state, train_loader, validation_loader, config):
 def train_epoch(state, loader, settings, epoch):
     """One pass over the training pairs; returns the mean of every loss and rate.
 
-    In a step the discriminator learns first to tell clean from denoised signals, then the
-    generator learns to denoise, and to be taken for clean.
+    In a step the discriminator, if there is one, learns first to tell clean from denoised signals;
+    then the generator learns to denoise, and to be taken for clean.
     """
     generator, discriminator = state.generator, state.discriminator
     reconstruction_loss = RECONSTRUCTION_LOSSES[settings.reconstruction_loss]
-    adversarial, totals = epoch > settings.pretrain_epochs, defaultdict(float)
+    gan_loss, weights = GAN_LOSSES[settings.gan_loss], loss_weights(settings)
+    adversarial, totals = is_adversarial(settings, epoch), defaultdict(float)
+    activations = state.activations(settings, adversarial)
     generator.train()
     # The bar is shown only where an epoch takes long.
     bar = tqdm(loader, desc=f"epoch {epoch}", unit="step", leave=False, delay=3)
     for step, (clean, mixed) in enumerate(bar):
         state.set_learning_rates(settings, epoch - 1 + step / len(loader))
         with state.autocast("generator"):
-            denoised = generator(mixed).float()
+            outputs, seen_clean, seen_denoised = generate(generator, clean, mixed, settings)
         measured = {}
 
         if adversarial:
@@ -144,35 +168,59 @@ def train_epoch(state, loader, settings, epoch):
             # batch; detached, so that the generator gets no gradient.
             discriminator.train()
             with state.autocast("discriminator"):
-                logits = discriminator(torch.cat([clean, denoised.detach()])).float()
-            clean_logits, denoised_logits = logits.split(len(clean))
-            loss = discriminator_loss(clean_logits, denoised_logits)
+                logits = discriminator(torch.cat([seen_clean, seen_denoised]).detach()).float()
+            clean_logits, denoised_logits = logits.chunk(2)
+            loss = gan_loss.discriminator(clean_logits, denoised_logits)
             state.discriminator_optimizer.zero_grad()
             loss.backward()
             state.discriminator_optimizer.step()
             measured = {"discriminator_loss": loss, **accuracies(clean_logits, denoised_logits)}
 
-        reconstruction = reconstruction_loss(denoised, clean, mixed)
-        loss = settings.reconstruction_weight * reconstruction
-        measured |= {"reconstruction_loss": reconstruction, "generator_loss": loss}
+        # Now the discriminator only judges: evaluation mode, no gradients of its own.
+        discriminator.eval().requires_grad_(False)
+        errors = [reconstruction_loss(output, clean, mixed) for output in outputs]
+        losses = {"reconstruction_loss": sum(errors) / len(errors)}
+        if activations:
+            losses["feature_loss"] = feature_loss(activations(outputs[0]), activations(clean))
         if adversarial:
-            # Now the discriminator only judges: evaluation mode, no gradients of its own.
-            discriminator.eval().requires_grad_(False)
             with state.autocast("discriminator"):
-                logits = discriminator(denoised).float()
-            discriminator.requires_grad_(True)
-            fooling = adversarial_loss(logits)
-            loss = loss + settings.adversarial_weight * fooling
-            measured |= {"generator_loss": loss, "adversarial_loss": fooling,
-                         "passed_as_clean": (logits > 0).float().mean()}
+                logits = discriminator(seen_denoised).float()
+            losses["adversarial_loss"] = gan_loss.generator(logits)
+            measured["passed_as_clean"] = (logits > 0).float().mean()
+        discriminator.requires_grad_(True)
+        loss = sum(weights[name] * value for name, value in losses.items())
         state.generator_optimizer.zero_grad()
         loss.backward()
         state.generator_optimizer.step()
 
+        measured |= losses | {"generator_loss": loss}
         measured = {name: value.detach() for name, value in measured.items()}
         check_finite(measured.values(), settings, f"epoch {epoch}, step {step + 1}")
         add(totals, measured, len(clean))
     return means(totals, len(loader.dataset))
+
+
+def generate(generator, clean, mixed, settings):
+    """(outputs, what the discriminator sees of the clean signals, and of the denoised ones).
+
+    outputs: a tuple of the denoised signals alone; with a latent adversary, which sees what passes
+    the generator's bottleneck, of the clean signals as well, which are to come out as they went in.
+    """
+    if settings.adversary != "latent":
+        denoised = generator(mixed).float()
+        return (denoised,), clean, denoised
+    # In one batch again: the generator is to know the clean by what they are, not by the batch.
+    latents = generator.encode(torch.cat([mixed, clean]))
+    outputs = generator.decode(latents, clean.shape[-1]).float().chunk(2)
+    latents_of_mixed, latents_of_clean = latents.float().chunk(2)
+    return outputs, latents_of_clean, latents_of_mixed
+
+
+def loss_weights(settings):
+    """What the parts of the generator's loss are weighted by."""
+    return {"reconstruction_loss": settings.reconstruction_weight,
+            "feature_loss": settings.feature_weight,
+            "adversarial_loss": settings.adversarial_weight}
 
 
 @torch.inference_mode()
@@ -183,23 +231,23 @@ def validate(state, loader, settings, adversarial):
     """
     generator, discriminator = state.generator.eval(), state.discriminator.eval()
     reconstruction_loss = RECONSTRUCTION_LOSSES[settings.reconstruction_loss]
-    totals = defaultdict(float)
+    gan_loss, weights = GAN_LOSSES[settings.gan_loss], loss_weights(settings)
+    activations, totals = state.activations(settings, adversarial), defaultdict(float)
     for clean, mixed in loader:
-        denoised = generator(mixed)
-        reconstruction = reconstruction_loss(denoised, clean, mixed)
-        loss = settings.reconstruction_weight * reconstruction
-        measured = {"reconstruction_loss": reconstruction, "generator_loss": loss}
+        (denoised, *_), seen_clean, seen_denoised = generate(generator, clean, mixed, settings)
+        measured = {"snr_db": snr_db(clean, denoised).mean()}
+        losses = {"reconstruction_loss": reconstruction_loss(denoised, clean, mixed)}
+        if activations:
+            losses["feature_loss"] = feature_loss(activations(denoised), activations(clean))
         if adversarial:
-            clean_logits, denoised_logits = discriminator(clean), discriminator(denoised)
-            fooling = adversarial_loss(denoised_logits)
-            measured |= {"generator_loss": loss + settings.adversarial_weight * fooling,
-                         "adversarial_loss": fooling,
-                         "passed_as_clean": (denoised_logits > 0).float().mean()}
-        measured["snr_db"] = snr_db(clean, denoised).mean()
-        if adversarial:
-            measured |= {"discriminator_loss": discriminator_loss(clean_logits, denoised_logits),
+            clean_logits, denoised_logits = discriminator(seen_clean), discriminator(seen_denoised)
+            losses["adversarial_loss"] = gan_loss.generator(denoised_logits)
+            measured |= {"passed_as_clean": (denoised_logits > 0).float().mean(),
+                         "discriminator_loss": gan_loss.discriminator(clean_logits,
+                                                                      denoised_logits),
                          **accuracies(clean_logits, denoised_logits)}
-        add(totals, measured, len(clean))
+        loss = sum(weights[name] * value for name, value in losses.items())
+        add(totals, measured | losses | {"generator_loss": loss}, len(clean))
     return means(totals, len(loader.dataset))
 
 
@@ -252,8 +300,7 @@ def figure_paths(config):
 def draw_figures(config, validation, history):
     """The learning curves, and the best generator on validation signals against the lowpass."""
     curves, *examples = figure_paths(config)
-    figure = plots.performance(history, config.training.pretrain_epochs,
-                               best_epoch(history)["epoch"])
+    figure = plots.performance(history, config.training, best_epoch(history)["epoch"])
     plots.save(figure, curves)
     generator, _ = load_generator(config.checkpoint_folder / "best.pt")
     clean, mixed = (x[:NUM_PLOTTED, 0].cpu().numpy() for x in (validation.clean, validation.mixed))
@@ -265,7 +312,9 @@ def draw_figures(config, validation, history):
     }
     for number, path in zip(range(len(clean)), examples, strict=False):
         example = {name: signals[number] for name, signals in shown.items()}
-        plots.save(plots.denoised_against_lowpass(example, config.data.sample_rate), path)
+        plots.save(plots.side_by_side(
+            example, config.data.sample_rate,
+            "Denoised against lowpass: one validation signal, over time and over frequency"), path)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ A checkpoint is a dictionary of plain values and tensors: `format`, `config` (as
 dictionaries), `epoch` (the last one finished), `history` (a list of one dictionary an epoch),
 `seconds` (of training so far), `precision` (for each network the one chosen, and the reason),
 `data` (the fingerprint of the signals that it is trained on), and the state dictionaries of both
-networks and both optimisers.
+networks, of both optimisers and, where the loss has one, of the pretrained `feature_network`.
 """
 
 import io

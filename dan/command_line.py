@@ -33,7 +33,7 @@ def parse_arguments(description, add_options=None,
     )
     parser.add_argument("--help", "-h", action="store_true", help="show this text and end")
     parser.add_argument(
-        "--preset", metavar="NAME", default=default_preset,
+        "--preset", metavar="NAME",
         help=f"one of: {', '.join(PRESETS)} (default: {default_preset})",
     )
     if add_options:
@@ -46,7 +46,8 @@ def parse_arguments(description, add_options=None,
     overrides = [text for text in sys.argv[1:] if re.match(r"\w+\.\w+=", text)
                  and not (takes_files and os.path.lexists(text))]
     options = parser.parse_intermixed_args([text for text in sys.argv[1:] if text not in overrides])
-    config = resolve(options.preset, overrides + options.overrides)
+    options.overrides = overrides + options.overrides
+    config = resolve(options.preset or default_preset, options.overrides)
     if options.help:
         parser.epilog = "\n".join([
             f"settings with their current values (preset {config.preset}):",

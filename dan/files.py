@@ -18,6 +18,10 @@ except ImportError:  # Windows: two trainings of one folder are not told from ea
 PARTIAL = ".partial"
 
 
+class InUseError(UserError):
+    """A folder that another process holds."""
+
+
 @contextmanager
 def write_atomically(path, size=None):
     """A binary file to write `path` through: a temporary name beside it, flushed, then renamed.
@@ -105,10 +109,10 @@ def check_regular(path):
 
 
 @contextmanager
-def locked(folder):
+def locked(folder, waits=False):
     """Hold the folder for this process alone; the system lets go when the process dies.
 
-    Raises UserError, naming the process that holds it.
+    Raises InUseError, naming the process that holds it, or waits for that one to let go.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / ".lock"
@@ -117,10 +121,10 @@ def locked(folder):
     with open(path, "a+", encoding="utf-8") as file:
         if fcntl:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
             except BlockingIOError:
                 file.seek(0)
-                raise UserError(f"{folder} is in use by process {file.read() or 'unknown'}; "
+                raise InUseError(f"{folder} is in use by process {file.read() or 'unknown'}; "
                             "wait for it, or choose another folder") from None
         try:
             file.truncate(0)

@@ -1,4 +1,7 @@
-"""The losses of the adversarial game, small pure functions of signals and logits."""
+"""The losses of the adversarial game, small pure functions of signals, logits and activations."""
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch.nn import functional
@@ -9,6 +12,21 @@ SPECTRUM_FRAME = 512  # samples
 def l1_loss(denoised, clean, mixed=None):
     """Mean absolute error of signals (batch, 1, length)."""
     return functional.l1_loss(denoised, clean)
+
+
+def l2_loss(denoised, clean, mixed=None):
+    """Mean squared error of signals (batch, 1, length); the conditional mean has the least."""
+    return functional.mse_loss(denoised, clean)
+
+
+def log_cosh_loss(denoised, clean, mixed=None):
+    """Mean of log cosh of the error: half its square where it is small, else nearly its size.
+
+    Signals (batch, 1, length). log cosh x = |x| + log(1 + (e^(−2|x|) − 1) / 2) neither overflows
+    nor loses small errors to rounding.
+    """
+    error = (denoised - clean).abs()
+    return (error + torch.log1p(torch.expm1(-2 * error) / 2)).mean()
 
 
 def snr_spectrum_loss(denoised, clean, mixed=None):
@@ -52,11 +70,38 @@ def improvement_loss(denoised, clean, mixed):
 
 # What `training.reconstruction_loss` chooses from: functions of denoised, clean and mixed.
 RECONSTRUCTION_LOSSES = {
-    "L1": l1_loss, "improvement": improvement_loss, "SNR+spectrum": snr_spectrum_loss,
+    "L1": l1_loss, "L2": l2_loss, "log-cosh": log_cosh_loss, "improvement": improvement_loss,
+    "SNR+spectrum": snr_spectrum_loss,
 }
 
 
-def adversarial_loss(denoised_logits):
+def feature_loss(denoised_activations, clean_activations):
+    """Mean absolute distance of a network's activations, averaged over its layers.
+
+    Two lists of one tensor a layer. The deep feature loss of Germain, Chen, Koltun, "Speech
+    Denoising with Deep Feature Losses" (2018), with equal weights: normalised in batches, the
+    activations of all layers are of one size.
+    """
+    distances = [functional.l1_loss(denoised, clean)
+                 for denoised, clean in zip(denoised_activations, clean_activations, strict=True)]
+    return sum(distances) / len(distances)
+
+
+class GanLoss(NamedTuple):
+    """The two sides of an adversarial game; both are taken of logits (batch,), clean positive."""
+
+    discriminator: Callable  # of clean_logits and denoised_logits
+    generator: Callable  # of denoised_logits
+
+
+def bce_discriminator_loss(clean_logits, denoised_logits):
+    """Binary cross-entropy of clean against denoised, averaged over both."""
+    logits = torch.cat([clean_logits, denoised_logits])
+    labels = torch.cat([torch.ones_like(clean_logits), torch.zeros_like(denoised_logits)])
+    return functional.binary_cross_entropy_with_logits(logits, labels)
+
+
+def bce_generator_loss(denoised_logits):
     """Binary cross-entropy of denoised signals against the label "clean".
 
     The non-saturating loss of Goodfellow et al., "Generative Adversarial Networks" (2014):
@@ -67,8 +112,35 @@ def adversarial_loss(denoised_logits):
     )
 
 
-def discriminator_loss(clean_logits, denoised_logits):
-    """Binary cross-entropy of clean against denoised, averaged over both."""
-    logits = torch.cat([clean_logits, denoised_logits])
-    labels = torch.cat([torch.ones_like(clean_logits), torch.zeros_like(denoised_logits)])
-    return functional.binary_cross_entropy_with_logits(logits, labels)
+def least_squares_discriminator_loss(clean_logits, denoised_logits):
+    """Squared distance to 1 for clean and to −1 for denoised, averaged over both.
+
+    Mao et al., "Least Squares Generative Adversarial Networks" (2017), with labels such that 0
+    lies between the kinds, as with the other losses.
+    """
+    return ((clean_logits - 1).square().mean() + (denoised_logits + 1).square().mean()) / 2
+
+
+def least_squares_generator_loss(denoised_logits):
+    """Squared distance of denoised signals to 1, the label of clean ones."""
+    return (denoised_logits - 1).square().mean()
+
+
+def hinge_discriminator_loss(clean_logits, denoised_logits):
+    """What clean lacks to 1 and denoised to −1, averaged over both: Lim, Ye, "Geometric GAN" (2017)
+    """
+    return (functional.relu(1 - clean_logits).mean()
+            + functional.relu(1 + denoised_logits).mean()) / 2
+
+
+def hinge_generator_loss(denoised_logits):
+    """Minus the mean logit of denoised signals."""
+    return -denoised_logits.mean()
+
+
+# What `training.gan_loss` chooses from.
+GAN_LOSSES = {
+    "bce": GanLoss(bce_discriminator_loss, bce_generator_loss),
+    "least-squares": GanLoss(least_squares_discriminator_loss, least_squares_generator_loss),
+    "hinge": GanLoss(hinge_discriminator_loss, hinge_generator_loss),
+}

@@ -108,10 +108,10 @@ def created_data(examples, sample_rate):
     return figure
 
 
-def denoised_against_lowpass(example, sample_rate):
-    """One signal, a column for each kind: over time above, its spectrum below.
+def side_by_side(example, sample_rate, title):
+    """One signal, a column for each kind or estimate: over time above, its spectrum below.
 
-    example: {"clean", "mixed", "denoised", "lowpass": array (length,)}.
+    example: {kind: array (length,)}; "clean" is among them.
     """
     figure, (over_time, over_frequency) = new_figure(
         2, len(example), figsize=(13, 5.5), sharex="row", sharey="row"
@@ -133,25 +133,27 @@ def denoised_against_lowpass(example, sample_rate):
             axis.grid(alpha=0.3)
     over_time[0].set_ylabel("amplitude")
     over_frequency[0].set_ylabel("amplitude of the sines")
-    figure.suptitle("Denoised against lowpass: one validation signal, over time and over frequency")
+    figure.suptitle(title)
     return figure
 
 
-def performance(history, pretrain_epochs, best_epoch):
+def performance(history, settings, best_epoch):
     """Losses and rates of both networks over the epochs, training against validation.
 
-    history: a list of one dictionary an epoch, as train_gan.py keeps it.
+    history: a list of one dictionary an epoch, as train_gan.py keeps it; settings: a
+    TrainingConfig. Without an adversary the panels of the discriminator are left out.
     """
     panels = {
-        "reconstruction loss": ["reconstruction_loss"],
+        "reconstruction loss": ["reconstruction_loss", "feature_loss"],
         "output SNR": ["snr_db"],
         "adversarial losses": ["adversarial_loss", "discriminator_loss"],
         "discriminator's rates": ["accuracy_clean", "accuracy_denoised", "passed_as_clean"],
     }
-    figure, axes = new_figure(2, 2, figsize=(13, 7.5), sharex=True)
+    rows = 1 if settings.adversary == "none" else 2
+    figure, axes = new_figure(rows, 2, figsize=(13, 3.75 * rows), sharex=True, squeeze=False)
     epochs = [row["epoch"] for row in history]
     colours = ("#0072B2", "#D55E00", "#009E73")
-    for axis, (title, names) in zip(axes.flat, panels.items(), strict=True):
+    for axis, (title, names) in zip(axes.flat, panels.items(), strict=False):
         for name, colour in zip(names, colours, strict=False):
             label = name.replace("_", " ").replace("snr db", "SNR")
             for split, style in (("train", ":"), ("validation", "-")):
@@ -161,12 +163,12 @@ def performance(history, pretrain_epochs, best_epoch):
                     # A curve of one epoch is a point, which only a marker shows.
                     axis.plot(epochs, values, style, color=colour, linewidth=1.4,
                               marker="o" if measured == 1 else None, label=f"{split}: {label}")
-        if axis is axes[1, 0]:
+        if title == "adversarial losses" and settings.gan_loss == "bce":
             axis.axhline(np.log(2), color="black", linewidth=0.9, linestyle=":",
                          label="chance (ln 2)")
-        if pretrain_epochs < epochs[-1]:
-            axis.axvline(pretrain_epochs + 0.5, color="black", linestyle="--", linewidth=0.9,
-                         label="end of pretraining")
+        if rows == 2 and settings.pretrain_epochs < epochs[-1]:
+            axis.axvline(settings.pretrain_epochs + 0.5, color="black", linestyle="--",
+                         linewidth=0.9, label="end of pretraining")
         axis.axvline(best_epoch, color="#CC79A7", linewidth=0.9, label=f"best epoch, {best_epoch}")
         axis.set_title(title)
         axis.grid(alpha=0.3)
@@ -174,9 +176,10 @@ def performance(history, pretrain_epochs, best_epoch):
         axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     axes[0, 0].set_ylabel("loss")
     axes[0, 1].set_ylabel("dB")
-    axes[1, 0].set_ylabel("cross-entropy")
-    axes[1, 1].set(ylabel="share of signals", ylim=(-0.02, 1.02))
-    for axis in axes[1]:
+    if rows == 2:
+        axes[1, 0].set_ylabel("loss")
+        axes[1, 1].set(ylabel="share of signals", ylim=(-0.02, 1.02))
+    for axis in axes[-1]:
         axis.set_xlabel("epoch")
     figure.suptitle("Training: losses and rates, training against validation")
     return figure
@@ -312,6 +315,28 @@ def draw_methods(axis, values, results):
         axis.plot(values, snr, styles.get(method, "-"), marker=None if reference else "o",
                   markersize=4, linewidth=1.5, color=colour_of(method), label=method)
     axis.grid(alpha=0.3)
+
+
+def trade_off(curves, labels):
+    """Output SNR over the realism score, a panel for each preset, a point for each weight.
+
+    curves: {preset: {curve: [(label, (realism of each seed), (SNR in dB of each seed)), ...]}};
+    labels: of the two axes.
+    """
+    figure, axes = new_figure(1, len(curves), figsize=(6 * len(curves) + 1, 4.8), squeeze=False)
+    colours = ("#0072B2", "#D55E00", "#009E73")
+    for axis, (preset, members) in zip(axes[0], curves.items(), strict=True):
+        for colour, (curve, points) in zip(colours, members.items(), strict=False):
+            means = np.array([(np.mean(realism), np.mean(snr)) for _, realism, snr in points])
+            axis.plot(*means.T, "-o", color=colour, linewidth=1.2, markersize=5, label=curve)
+            for (label, realism, snr), mean in zip(points, means, strict=True):
+                axis.plot(realism, snr, ".", color=colour, markersize=4, alpha=0.6)
+                axis.annotate(label, mean, xytext=(5, 5), textcoords="offset points", fontsize=8)
+        axis.set(title=preset, xlabel=labels[0], ylabel=labels[1])
+        axis.grid(alpha=0.3)
+        axis.legend()
+    figure.suptitle("What the adversary trades: a point is a weight of its loss, dots are seeds")
+    return figure
 
 
 def before_and_after(recordings, sample_rate, name):

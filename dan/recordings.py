@@ -204,23 +204,25 @@ def npy_rate(data):
 
 
 def clean_segments(data, wanted):
-    """{split: float32 (count, length)} cut one after the other out of `data.clean_source`.
+    """Segments {split: float32 (count, length)} and {split: their recordings' numbers (count,)}.
 
-    The end of a recording is filled up with zeros; silent segments are left out. Training segments
-    that are fewer than `wanted` are used again, to go with other noise at other speeds.
+    Cut one after the other out of `data.clean_source`. The end of a recording is filled up with
+    zeros; silent segments are left out. Training segments that are fewer than `wanted` are used
+    again, to go with other noise at other speeds.
     """
-    segments = {}
+    segments, recordings = {}, {}
     for split, signals in read_splits(data.clean_source, wanted, data).items():
         cuts = [cut(samples, data.length) for samples in signals]
         found = np.concatenate([kept for kept, _ in cuts])[: wanted[split]]
+        numbers = np.repeat(np.arange(len(cuts)), [len(kept) for kept, _ in cuts])[: len(found)]
         if not len(found):
             raise UserError(f"{data.clean_source} holds only silence for the {split} signals")
         print(f"{split}: {len(found)} segments of {data.duration:g} s from {len(signals)} "
               f"recordings; {sum(silent for _, silent in cuts)} silent segments left out")
         if split == "train":
             found = np.resize(found, (wanted[split], data.length))
-        segments[split] = found
-    return segments
+        segments[split], recordings[split] = found, np.resize(numbers, len(found))
+    return segments, recordings
 
 
 def cut(samples, length):

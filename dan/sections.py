@@ -51,6 +51,7 @@ class GeneratorSection(Section):
     """The settings of a kind of generator; `ShortTimeGeneratorConfig` has those of "short-time"."""
 
     halvings = 0  # how often the network halves the length of a signal
+    has_bottleneck = False  # that all it knows of a signal passes through
 
     @classmethod
     def kind(cls):
@@ -60,9 +61,15 @@ class GeneratorSection(Section):
 
 
 class WaveformGeneratorSection(GeneratorSection):
+    has_bottleneck = True
+
     @property
     def halvings(self):
         return self.depth
+
+    def latent_shape(self, length):
+        """Channels and length of what passes the bottleneck of a signal of this length."""
+        return self.encoder_filters, -(-length // 2**self.depth)
 
 
 class ShortTimeGeneratorSection(GeneratorSection):
@@ -111,8 +118,19 @@ class WholeConfig:
             check_setting(key, value, item)
         for section in (self.data, self.generator, self.evaluation):
             section.check()
+        self.check_adversary()
         self.check_length()
         self.check_lowpass()
+
+    def check_adversary(self):
+        training = self.training
+        if training.adversary == "latent" and not self.generator.has_bottleneck:
+            refuse("training.adversary", "latent", "signal or none with this generator: it has no "
+                   "bottleneck, as those of dan and dan-small have")
+        if training.feature_weight and training.feature_network == "discriminator" \
+                and training.adversary != "signal":
+            refuse("training.feature_network", "discriminator", "pretrained where the "
+                   f"discriminator sees no signals (training.adversary={training.adversary})")
 
     def check_length(self):
         """A signal is halved by the discriminator, and normalised in batches by the generator."""

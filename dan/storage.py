@@ -177,6 +177,23 @@ def is_recorded(config):
     return bool(stored.get("clean_source") or stored.get("noise_source"))
 
 
+def stored_recordings(config):
+    """For each clean training signal the number of the recording it comes from; None for sines.
+
+    Raises UserError if the manifest does not say so.
+    """
+    manifest = check_manifest(config)
+    if not manifest["data"].get("clean_source"):
+        return None
+    numbers, count = manifest.get("recordings"), manifest["counts"]["train"]
+    if not isinstance(numbers, list) or len(numbers) != count or not all(
+        type(number) is int and 0 <= number < 2**31 for number in numbers
+    ):
+        raise UserError(f"{manifest_path(config.data_folder)} does not say which recordings the "
+                        f"signals come from; {CURE}")
+    return np.unique(numbers, return_inverse=True)[1]
+
+
 def load_signals(config, split, kind, device="cpu"):
     """All signals of one split and kind, float32 (count, 1, length) on the device, checked.
 

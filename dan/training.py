@@ -28,6 +28,7 @@ class Training:
     seconds: float = 0.0
     # For each network the precision that it trains with, and the reason.
     precision: dict = field(default_factory=lambda: dict.fromkeys(NETWORKS, ("float32", "unset")))
+    feature_network: nn.Module | None = None  # the pretrained one, where the loss asks for it
     data: str = ""  # the fingerprint of the signals that it is trained on
 
     @property
@@ -39,9 +40,25 @@ class Training:
     def device(self):
         return next(self.generator.parameters()).device
 
+    @property
+    def networks(self):
+        """The names of those that a checkpoint keeps."""
+        return NETWORKS if self.feature_network is None else (*NETWORKS, "feature_network")
+
     def autocast(self, network):
         """The context in which "generator" or "discriminator" trains."""
         return autocast(self.precision[network][0], self.device)
+
+    def activations(self, settings, adversarial):
+        """The function that gives the features of signals for the feature loss; None without one.
+
+        The discriminator's are worth nothing before it trains.
+        """
+        if not settings.feature_weight:
+            return None
+        if settings.feature_network == "pretrained":
+            return self.feature_network.activations
+        return self.discriminator.activations if adversarial else None
 
     def set_learning_rates(self, settings, epochs_done):
         """Both learning rates, a function of the (fractional) number of epochs done alone."""
@@ -51,15 +68,15 @@ class Training:
 
     def checkpoint(self, config):
         """What a checkpoint holds of it; see dan/checkpoints.py."""
-        states = {part: getattr(self, part).state_dict() for part in NETWORKS + OPTIMIZERS}
+        states = {part: getattr(self, part).state_dict() for part in self.networks + OPTIMIZERS}
         return {"config": to_dict(config), "epoch": self.epoch, "history": self.history,
                 "seconds": self.seconds, "precision": self.precision, "data": self.data, **states}
 
     def restore(self, checkpoint, path):
         """Go back to where the checkpoint at `path` was taken; raises UserError if it does not fit.
         """
-        for network in NETWORKS:
-            load_weights(getattr(self, network), checkpoint[network], path)
+        for network in self.networks:
+            load_weights(getattr(self, network), checkpoint.get(network), path)
         try:
             for optimizer in OPTIMIZERS:
                 getattr(self, optimizer).load_state_dict(checkpoint[optimizer])
@@ -85,6 +102,9 @@ def probe_precision(state, pairs, settings):
     """{network: (precision, reason)}, each tried on a batch of pairs (clean, mixed)."""
     clean, mixed = pairs
     both = torch.cat([clean, mixed])
+    if settings.adversary == "latent":
+        with torch.no_grad():
+            both = state.generator.eval().encode(both)
     labels = (torch.arange(len(both), device=both.device) < len(clean)).float()
     return {
         "generator": choose_precision(settings.precision, state.generator, mixed, clean),
@@ -106,6 +126,11 @@ def learning_rate_factor(settings, epochs_done):
     return 0.5 + 0.5 * math.cos(math.pi * (progress - settings.warmup) / (1 - settings.warmup))
 
 
+def is_adversarial(settings, epoch):
+    """Whether both networks train in this epoch, and not the generator alone."""
+    return settings.adversary != "none" and epoch > settings.pretrain_epochs
+
+
 def best_epoch(history):
     """The epoch with the lowest validation reconstruction loss.
 
@@ -115,10 +140,12 @@ def best_epoch(history):
 
 
 def patience_is_over(history, settings):
-    """Whether `patience` adversarial epochs have passed without a new best epoch."""
+    """Whether `patience` epochs have passed without a new best one, adversarial ones if there are.
+    """
     if not history:
         return False
-    since = max(best_epoch(history)["epoch"], settings.pretrain_epochs)
+    pretraining = 0 if settings.adversary == "none" else settings.pretrain_epochs
+    since = max(best_epoch(history)["epoch"], pretraining)
     return history[-1]["epoch"] - since >= settings.patience
 
 

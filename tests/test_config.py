@@ -131,7 +131,8 @@ def test_wrong_presets_options_and_devices(overrides, script, tmp_path):
     assert not (tmp_path / "checkpoints").exists()
 
 
-@pytest.mark.parametrize("name", ["create_data", "dataset", "models", "train_gan", "evaluate"])
+@pytest.mark.parametrize("name", ["create_data", "dataset", "models", "train_gan", "evaluate",
+                                  "ablation"])
 def test_help_lists_every_key_with_its_current_value(name, script):
     code, out, _ = script(name, "--help", "--preset", "dan-small", "training.max_epochs=7",
                           "generator.encoder_filters=6")

@@ -1,0 +1,71 @@
+"""The losses against values computed by hand and, where it has them, PyTorch's own."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from dan.losses import GAN_LOSSES, RECONSTRUCTION_LOSSES, feature_loss
+
+CLEAN_LOGITS = torch.tensor([-1.5, 0.5, 3.0], dtype=torch.float64)
+DENOISED_LOGITS = torch.tensor([-2.0, -0.5, 1.0], dtype=torch.float64)
+
+
+def both_sides(name):
+    loss = GAN_LOSSES[name]
+    return (loss.discriminator(CLEAN_LOGITS, DENOISED_LOGITS).item(),
+            loss.generator(DENOISED_LOGITS).item())
+
+
+def test_binary_cross_entropy():
+    clean, denoised = torch.sigmoid(CLEAN_LOGITS), torch.sigmoid(DENOISED_LOGITS)
+    entropy = functional.binary_cross_entropy
+    discriminator, generator = both_sides("bce")
+    assert discriminator == pytest.approx(
+        (entropy(clean, torch.ones_like(clean)) + entropy(denoised, torch.zeros_like(clean))) / 2)
+    assert generator == pytest.approx(entropy(denoised, torch.ones_like(denoised)).item())
+
+
+def test_least_squares():
+    """(2.5² + 0.5² + 2² and 1² + 0.5² + 2²) / 6; and (3² + 1.5² + 0²) / 3."""
+    assert both_sides("least-squares") == pytest.approx((15.75 / 6, 11.25 / 3))
+
+
+def test_hinge():
+    """(2.5 + 0.5 + 0 and 0 + 0.5 + 2) / 6; minus the mean of −2, −0.5 and 1."""
+    assert both_sides("hinge") == pytest.approx((5.5 / 6, 0.5))
+
+
+@pytest.mark.parametrize("name", GAN_LOSSES)
+def test_a_gan_loss_pulls_both_networks_the_right_way(name):
+    """Near the border the discriminator wants clean up and denoised down; the generator, up."""
+    clean, denoised = (torch.zeros(2, requires_grad=True) for _ in range(2))
+    GAN_LOSSES[name].discriminator(clean, denoised).backward()
+    assert (clean.grad < 0).all() and (denoised.grad > 0).all()
+    wanted = torch.zeros(2, requires_grad=True)
+    GAN_LOSSES[name].generator(wanted).backward()
+    assert (wanted.grad < 0).all()
+
+
+def test_reconstruction_losses():
+    clean = torch.tensor([[[0.0, 1.0, -1.0, 2.0]]], dtype=torch.float64)
+    denoised = clean + torch.tensor([[[0.5, -1.0, 0.0, 3.0]]])
+    error = (denoised - clean).numpy()
+    wanted = {"L1": np.abs(error).mean(), "L2": (error**2).mean(),
+              "log-cosh": np.log(np.cosh(error)).mean()}
+    for name, value in wanted.items():
+        measured = RECONSTRUCTION_LOSSES[name](denoised, clean, clean)
+        assert measured.item() == pytest.approx(value), name
+
+
+@pytest.mark.parametrize(("error", "wanted"), [(2e4, 2e4), (1e-4, 5e-9)])
+def test_log_cosh_holds_for_large_and_for_small_errors(error, wanted):
+    signals = torch.full((1, 1, 2), error), torch.zeros(1, 1, 2)
+    assert RECONSTRUCTION_LOSSES["log-cosh"](*signals).item() == pytest.approx(wanted, rel=0.01)
+
+
+def test_the_feature_loss_weighs_all_layers_alike():
+    """1 on average in a layer of four values, 3 in one of two."""
+    clean = [torch.zeros(1, 2, 2), torch.zeros(1, 1, 2)]
+    denoised = [torch.tensor([[[1.0, -1.0], [2.0, 0.0]]]), torch.tensor([[[-3.0, 3.0]]])]
+    assert feature_loss(denoised, clean).item() == 2
