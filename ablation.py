@@ -44,6 +44,7 @@ SWITCHES = {
     "signal, least-squares": ["training.gan_loss=least-squares"],
     "signal, hinge": ["training.gan_loss=hinge"],
     "latent, bce": ["training.adversary=latent"],
+    "latent, no weight": ["training.adversary=latent", "training.adversarial_weight=0"],
     "signal, bce, discriminator's features": ["training.feature_weight=3"],
     "signal, bce, pretrained features": [
         "training.feature_weight=3", "training.feature_network=pretrained",
