@@ -104,7 +104,8 @@ def main():
     results = {}
     # The second time for what another process was at the first time.
     for title in ("ablation", "what was left"):
-        for each in tqdm([each for each in configs if each not in results], desc=title, unit="training"):
+        left = [each for each in configs if each not in results]
+        for each in tqdm(left, desc=title, unit="training"):
             with suppress(InUseError):
                 results[each] = finished(configs[each])
     if len(results) < len(configs):
