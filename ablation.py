@@ -1,6 +1,6 @@
 """Train with each switch of the adversarial game, and measure what it is worth.
 
-    python ablation.py                       # dan and spectral: one and a half hours on two cores
+    python ablation.py                       # dan and spectral: one to two hours on two cores
     python ablation.py --preset spectral --seeds 1
 
 Goes on where it was stopped; started twice at once, it shares the work. Trains with shortened
@@ -9,25 +9,24 @@ each preset, denoised_<preset>.png.
 """
 
 import json
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 from tqdm import tqdm
 
 from create_data import create_data
-from dan import plots
+from dan import figures, plots
 from dan.command_line import parse_arguments
 from dan.configuration import resolve, to_dict
-from dan.errors import ConfigurationError, UserError, run
+from dan.errors import ConfigurationError, UserError, run, stopped_by
 from dan.files import InUseError, locked, write_bytes
 from dan.metrics import total_snr_db
 from dan.realism import realism_score
 from dan.settings import as_text
 from dan.signals import draw
 from dan.storage import manifest_path, read_manifest
+from dan.trained import apply_generator, load_generator
 from evaluate import METRICS, estimate_all
-from models import apply_generator, load_generator
 from train_gan import run_training
 
 SHORTENED = {
@@ -99,26 +98,31 @@ def main():
     folder = config.image_folder.parent / "ablation"
     table, curves = folder / "table.md", folder / "trade_off.png"
     examples = {preset: folder / f"denoised_{preset}.png" for preset in presets}
-    plots.refuse_to_replace([table, curves, *examples.values()])
+    figures.refuse_to_replace([table, curves, *examples.values()])
     create_all_data(configs.values())
     results = {}
     # The second time for what another process was at the first time.
     for title in ("ablation", "what was left"):
         left = [each for each in configs if each not in results]
         for each in tqdm(left, desc=title, unit="training"):
-            with suppress(InUseError):
+            try:
                 results[each] = finished(configs[each])
+            except InUseError:
+                pass
+            except KeyboardInterrupt as stop:
+                raise type(stop)(f"{stopped_by(stop)}; run ablation.py again to go on") from None
     if len(results) < len(configs):
         print(f"another process is at {len(configs) - len(results)} of the trainings; run this "
               "again when it has ended, for the table and the figures")
         return
-    text = draw_table({each: results[each] for each in configs})
+    results = {each: results[each] for each in configs}  # in the order of the plan again
+    text = draw_table(results)
     print(text)
-    write_bytes(table, f"<!-- {plots.MARK} -->\n{text}".encode())
+    write_bytes(table, f"<!-- {figures.MARK} -->\n{text}".encode())
     labels = "signals told from clean in % (50: by chance)", "output SNR in dB"
-    plots.save(plots.trade_off(trade_offs(results), labels), curves)
+    figures.save(plots.trade_off(trade_offs(results), labels), curves)
     for preset, path in examples.items():
-        plots.save(draw_example(preset, configs), path)
+        figures.save(draw_example(preset, configs), path)
     print(f"wrote {folder}")
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.io import wavfile
 from tqdm import tqdm
 
-from dan import plots
+from dan import figures, plots
 from dan.command_line import parse_arguments
 from dan.errors import run
 from dan.files import write_bytes
@@ -44,11 +44,11 @@ def main():
     examples, counts = create_data(config)
     path = config.image_folder / "created_data.png"
     figure = plots.created_data(examples, config.data.sample_rate)
-    plots.save(figure, path)
+    figures.save(figure, path)
     written = " and ".join(f"{count} {split} signals" for split, count in counts.items())
     print(f"wrote {written} to {config.data_folder}\nwrote {path}")
     if options.show:
-        plots.show(figure)
+        figures.show(figure)
 
 
 def create_data(config):

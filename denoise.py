@@ -21,7 +21,7 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from dan import plots
+from dan import figures, plots
 from dan.command_line import parse_arguments
 from dan.denoising import Denoiser, as_finite, as_type
 from dan.errors import ConfigurationError, UserError, run
@@ -254,7 +254,7 @@ def draw_figure(source, target, array_rate, path):
                 rate = file.samplerate
                 samples = file.read(FIGURE_SECONDS * rate, dtype="float32", always_2d=True)[:, 0]
         beginnings[name] = as_finite(samples)
-    plots.save(plots.before_and_after(beginnings, rate, source.name), path, replace_any=True)
+    figures.save(plots.before_and_after(beginnings, rate, source.name), path, replace_any=True)
     print(f"wrote {path}")
 
 

@@ -18,7 +18,7 @@ import time
 
 import numpy as np
 
-from dan import plots
+from dan import figures, plots
 from dan.baselines import (
     cramer_rao_bound_db,
     lowpass,
@@ -58,7 +58,8 @@ from dan.sweeps import (
     sweep_snr_by_number,
     sweep_spacing,
 )
-from models import apply_generator, count_parameters, load_generator
+from dan.trained import apply_generator, load_generator
+from models import count_parameters
 
 NUM_EXAMPLES = 2000  # streamed signals that the Wiener filter learns from
 FIGURES = ("snr_improvement", "residual_spectrum", "training_curves", "comparison", "sweep_snr",
@@ -97,7 +98,7 @@ def main():
     else:
         json_path = config.checkpoint_folder / "evaluation.json"
         image_folder = config.image_folder
-    plots.refuse_to_replace([image_folder / f"{name}.png" for name in FIGURES])
+    figures.refuse_to_replace([image_folder / f"{name}.png" for name in FIGURES])
     signals = {"validation": [load_signals(config, "validation", kind)[:, 0].numpy()
                               for kind in ("clean", "mixed")]}
     recorded = is_recorded(config)
@@ -117,8 +118,8 @@ def main():
                  values)
     if options.presets:
         checkpoints = {n: read_checkpoint(folder_of(config, n) / "last.pt") for n in denoisers}
-        plots.save(plots.training_curves(checkpoints), image_folder / "training_curves.png")
-        plots.save(plots.comparison(results["signals"][split], split),
+        figures.save(plots.training_curves(checkpoints), image_folder / "training_curves.png")
+        figures.save(plots.comparison(results["signals"][split], split),
                    image_folder / "comparison.png")
         if not recorded:
             results["sweeps"] = draw_sweeps(image_folder, config, estimators)
@@ -285,10 +286,10 @@ def draw_figures(folder, data, signals, clean, estimates, values):
         for method, metrics in values.items()
         if method != "input"
     }
-    plots.save(plots.improvement_distribution(improvements, signals),
+    figures.save(plots.improvement_distribution(improvements, signals),
                folder / "snr_improvement.png")
     spectra = {m: residual_spectrum_db(clean, estimate) for m, estimate in estimates.items()}
-    plots.save(plots.residual_spectra(spectra, data, signals), folder / "residual_spectrum.png")
+    figures.save(plots.residual_spectra(spectra, data, signals), folder / "residual_spectrum.png")
 
 
 def draw_sweeps(folder, config, estimators):
@@ -309,13 +310,13 @@ def draw_sweeps(folder, config, estimators):
             continue
         results[name] = {"values": values, "total_snr_db": snr}
         figure = plots.sweep(values, snr, label, f"{count} signals a point")
-        plots.save(figure, folder / f"sweep_{name}.png")
+        figures.save(figure, folder / f"sweep_{name}.png")
     if isinstance(config.data.num_components, tuple):
         family = sweep_snr_by_number(estimators, config.data, count)
         for number, (values, snr) in family.items():
             results[f"snr of {number} sines"] = {"values": values, "total_snr_db": snr}
         print_distances(family)
-        plots.save(plots.sweep_by_number(family, f"{count} signals a point"),
+        figures.save(plots.sweep_by_number(family, f"{count} signals a point"),
                    folder / "sweep_snr_by_number.png")
     return results
 

@@ -1,10 +1,8 @@
-"""The generators, which are the denoisers, and the discriminator; building and loading them.
-
-    from models import load_generator
-    generator, config = load_generator("checkpoints/dan/best.pt")
-    denoised = generator(mixed)                    # (batch, 1, length), float32
+"""The networks: the generators, which are the denoisers, and the discriminator, with new weights.
 
     python models.py --preset dan-small            # print both networks layer by layer
+
+Trained ones are loaded by dan/trained.py.
 
 Layer tables after the published Denoising Adversarial Network; the encoder–decoder has no skip
 connections. Initial weights: DCGAN's habit of small normal weights (Radford, Metz, Chintala,
@@ -24,9 +22,8 @@ from config import (
     SpectralGeneratorConfig,
     WaveformGeneratorConfig,
 )
-from dan.checkpoints import read_checkpoint
 from dan.command_line import parse_arguments
-from dan.errors import ConfigurationError, UserError, run
+from dan.errors import ConfigurationError, run
 from dan.fourier_convolutions import LongConv1d, LongConvTranspose1d
 
 CONVOLUTIONS = nn.Conv1d | nn.ConvTranspose1d | nn.Conv2d | nn.ConvTranspose2d
@@ -378,41 +375,6 @@ def count_parameters(network):
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
-def load_generator(path, device="cpu"):
-    """The generator stored in a checkpoint, in evaluation mode, and its Config.
-
-    Raises UserError if the file is missing, damaged or of another kind.
-    """
-    checkpoint = read_checkpoint(path, device)
-    config = checkpoint["config"]
-    generator = build_generator(config).to(device)
-    load_weights(generator, checkpoint["generator"], path)
-    return generator.eval(), config
-
-
-def load_weights(network, weights, path):
-    """Load a state dictionary out of the checkpoint at `path` into a network.
-
-    Raises UserError unless the weights fit the network, are of its types of number, finite, and
-    such as a training could have left: no variance below zero, no layer of nothing but zeros.
-    """
-    try:
-        for name, wanted in network.state_dict().items():
-            if weights[name].dtype != wanted.dtype:
-                raise TypeError(f"{name} is of type {weights[name].dtype}")
-        network.load_state_dict(weights)
-    except Exception as error:  # what is wrong in them leads torch to errors of any kind
-        raise UserError(f"{path} has weights that do not fit its settings; train again") from error
-    for name, values in network.state_dict().items():
-        if not values.isfinite().all():
-            raise UserError(f"{path} has weights that are not finite ({name}); train again")
-        if name.endswith("running_var") and (values < 0).any():
-            raise UserError(f"{path} has a variance below zero ({name}); train again")
-        if values.ndim > 1 and not values.any():
-            raise UserError(f"{path} has a layer of nothing but zeros ({name}); train again")
-
-
-@torch.inference_mode()
 def apply_generator(generator, mixed, batch_size=500):
     """Denoise an array (count, length) of float32 in batches; returns the same shape."""
     device = next(generator.parameters()).device

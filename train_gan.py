@@ -16,7 +16,7 @@ from collections import defaultdict
 import torch
 from tqdm import tqdm
 
-from dan import plots
+from dan import figures, plots
 from dan.baselines import lowpass
 from dan.command_line import parse_arguments
 from dan.errors import ConfigurationError, UserError, run, stopped_by, uninterrupted
@@ -29,6 +29,7 @@ from dan.files import locked
 from dan.losses import GAN_LOSSES, RECONSTRUCTION_LOSSES, feature_loss
 from dan.metrics import snr_db
 from dan.storage import check_manifest, fingerprint
+from dan.trained import apply_generator, load_generator
 from dan.training import (
     best_epoch,
     choose_device,
@@ -40,7 +41,7 @@ from dan.training import (
 )
 from dan.training_folder import clear_leftovers, move_aside, refuse_to_replace, resume, save
 from dataset import loaders, set_epoch
-from models import apply_generator, count_parameters, load_generator
+from models import count_parameters
 
 NUM_PLOTTED = 8
 
@@ -54,7 +55,7 @@ def main():
                         "to resume")
     if not options.resume and not options.restart:
         refuse_to_replace(config.checkpoint_folder)
-    plots.refuse_to_replace(figure_paths(config))
+    figures.refuse_to_replace(figure_paths(config))
     state = run_training(config, options.resume, options.restart, draws=True)
     best = best_epoch(state.history)
     print(f"{state.epoch} epochs in {state.seconds:.0f} s; best epoch {best['epoch']}: validation "
@@ -301,7 +302,7 @@ def draw_figures(config, validation, history):
     """The learning curves, and the best generator on validation signals against the lowpass."""
     curves, *examples = figure_paths(config)
     figure = plots.performance(history, config.training, best_epoch(history)["epoch"])
-    plots.save(figure, curves)
+    figures.save(figure, curves)
     generator, _ = load_generator(config.checkpoint_folder / "best.pt")
     clean, mixed = (x[:NUM_PLOTTED, 0].cpu().numpy() for x in (validation.clean, validation.mixed))
     shown = {
@@ -312,7 +313,7 @@ def draw_figures(config, validation, history):
     }
     for number, path in zip(range(len(clean)), examples, strict=False):
         example = {name: signals[number] for name, signals in shown.items()}
-        plots.save(plots.side_by_side(
+        figures.save(plots.side_by_side(
             example, config.data.sample_rate,
             "Denoised against lowpass: one validation signal, over time and over frequency"), path)
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from dan.recordings import LOUDEST, PIECE, are_far_apart, resample
-from models import load_generator
+from dan.trained import load_generator
 
 BLOCK_SECONDS = 16  # of what is denoised at a time
 CHANNELS = 4  # of a block that go through the network together

@@ -1,23 +1,8 @@
-"""Every figure of the project. A function draws and returns a figure; `save` writes it."""
-
-import io
-import os
+"""Every plot of the project: a function each, which draws and returns a figure."""
 
 import numpy as np
 
-from dan.errors import UserError
-from dan.files import check_regular, write_bytes
-
-# A backend of the environment (a notebook's, or one that is not here) would be looked up by the
-# import already; only `show` needs one.
-BACKEND = os.environ.pop("MPLBACKEND", None)
-import matplotlib  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
-
-if BACKEND is not None:
-    os.environ["MPLBACKEND"] = BACKEND
-
-MARK = "Denoising Adversarial Network"  # in the header of every figure
+from dan.figures import new_figure
 
 # Colour-blind safe (Okabe and Ito), told apart in grey print too.
 COLOURS = {
@@ -29,7 +14,6 @@ COLOURS = {
     "dan": "#0072B2", "dan-published": "#56B4E9", "dan-small": "#009E73",
 }
 SPARE_COLOURS = ("#44AA99", "#332288", "#999933", "#661100", "#117733")
-DPI = 110
 SPECTROGRAM_SECONDS = 0.032
 SPECTROGRAM_COLUMNS = 1500
 
@@ -37,53 +21,6 @@ SPECTROGRAM_COLUMNS = 1500
 def colour_of(name):
     """The colour of a kind of signal or of a method; presets of your own get a spare one."""
     return COLOURS.get(name, SPARE_COLOURS[sum(name.encode()) % len(SPARE_COLOURS)])
-
-
-def save(figure, path, replace_any=False):
-    """Write a figure as PNG, making its folder.
-
-    A figure of this project is replaced. Raises UserError where another file has the name, unless
-    `replace_any` is given.
-    """
-    if not replace_any:
-        refuse_to_replace([path])
-    image = io.BytesIO()
-    # Without the version of matplotlib in it, the same figure is the same file.
-    figure.savefig(image, format="png", dpi=DPI, metadata={"Software": MARK})
-    write_bytes(path, image.getbuffer())
-
-
-def refuse_to_replace(paths):
-    """Raise UserError if a file at one of the paths is no figure that `save` wrote."""
-    for path in filter(os.path.lexists, paths):
-        check_regular(path)
-        with open(path, "rb") as file:
-            if MARK.encode() not in file.read(256):
-                raise UserError(f"{path} was not drawn by this version of the project, so it is "
-                                "not replaced; move it away, or choose another folder with "
-                                "paths.images=")
-
-
-def show(figure):
-    """Open a window with the figure, or say that there is no screen; raises UserError likewise."""
-    try:
-        from matplotlib import pyplot  # looks for a screen, which nothing else here needs
-
-        if BACKEND:
-            matplotlib.use(BACKEND)
-        pyplot.figure(figure)
-    except (ImportError, ValueError) as error:
-        raise UserError(f"no window can be opened ({error}); unset MPLBACKEND") from error
-    if matplotlib.get_backend().lower() == "agg":
-        print("no screen here, so no window; the figure is in the file")
-    else:
-        pyplot.show()
-
-
-def new_figure(rows=1, columns=1, **options):
-    """A figure without a window and its axes, one or an array, as pyplot.subplots makes them."""
-    figure = Figure(figsize=options.pop("figsize"), layout="constrained")
-    return figure, figure.subplots(rows, columns, **options)
 
 
 def created_data(examples, sample_rate):

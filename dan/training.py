@@ -10,7 +10,8 @@ from torch import nn
 from dan.configuration import to_dict
 from dan.errors import ConfigurationError, UserError
 from dan.precision import autocast, choose_precision
-from models import build_discriminator, build_generator, load_weights
+from dan.trained import load_weights
+from models import build_discriminator, build_generator
 
 NETWORKS = ("generator", "discriminator")
 OPTIMIZERS = ("generator_optimizer", "discriminator_optimizer")

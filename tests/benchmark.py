@@ -31,9 +31,9 @@ from dan.configuration import resolve
 from dan.losses import improvement_loss, l1_loss
 from dan.sections import REPOSITORY
 from dan.signals import draw
+from dan.trained import apply_generator
 from dan.training import choose_device, new_training, probe_precision
 from dataset import StoredPairs, StreamedPairs, loaders, set_epoch
-from models import apply_generator
 from train_gan import train_epoch, validate
 
 PLAIN = ["generator.fourier=false", "discriminator.fourier=false", "training.precision=float32"]

@@ -15,10 +15,10 @@ from dan.denoising import blocks, resampled, windows
 from dan.metrics import total_snr_db
 from dan.recordings import resample
 from dan.signals import draw
+from dan.trained import apply_generator, load_generator
 from dan.training import new_training
 from dataset import loaders
 from denoise import Denoiser
-from models import apply_generator, load_generator
 from train_gan import train
 
 CPU = torch.device("cpu")

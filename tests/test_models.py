@@ -12,8 +12,9 @@ from dan import checkpoints
 from dan.configuration import resolve
 from dan.errors import UserError
 from dan.losses import improvement_loss, snr_spectrum_loss
+from dan.trained import apply_generator, load_generator
 from dan.training import new_training
-from models import apply_generator, build_discriminator, build_generator, load_generator
+from models import build_discriminator, build_generator
 
 
 @pytest.mark.parametrize("length", [1, 3, 100, 255, 256, 1000])

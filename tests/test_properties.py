@@ -24,11 +24,11 @@ from dan.errors import ConfigurationError, UserError
 from dan.recordings import read_recording
 from dan.settings import list_settings
 from dan.storage import claim_files, manifest_path, read_signal
+from dan.trained import load_generator
 from dan.training import new_training
 from dan.training_folder import refuse_to_replace
 from dataset import StoredPairs
 from denoise import Denoiser, plan
-from models import load_generator
 
 MOST_MEMORY = 2**30
 

@@ -12,9 +12,9 @@ import train_gan
 from create_data import create_data
 from dan.checkpoints import read_checkpoint
 from dan.configuration import resolve
+from dan.trained import load_generator
 from dan.training import best_epoch, learning_rate_factor, new_training, patience_is_over
 from dataset import loaders
-from models import load_generator
 from train_gan import train, train_epoch, validate
 
 CPU = torch.device("cpu")

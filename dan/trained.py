@@ -1,0 +1,55 @@
+"""Trained generators: loading one out of a checkpoint, with checks, and applying it to arrays.
+
+    from dan.trained import load_generator
+    generator, config = load_generator("checkpoints/dan/best.pt")
+    denoised = generator(mixed)                    # (batch, 1, length), float32
+"""
+
+import torch
+
+from dan.checkpoints import read_checkpoint
+from dan.errors import UserError
+from models import build_generator
+
+
+def load_generator(path, device="cpu"):
+    """The generator stored in a checkpoint, in evaluation mode, and its Config.
+
+    Raises UserError if the file is missing, damaged or of another kind.
+    """
+    checkpoint = read_checkpoint(path, device)
+    config = checkpoint["config"]
+    generator = build_generator(config).to(device)
+    load_weights(generator, checkpoint["generator"], path)
+    return generator.eval(), config
+
+
+def load_weights(network, weights, path):
+    """Load a state dictionary out of the checkpoint at `path` into a network.
+
+    Raises UserError unless the weights fit the network, are of its types of number, finite, and
+    such as a training could have left: no variance below zero, no layer of nothing but zeros.
+    """
+    try:
+        for name, wanted in network.state_dict().items():
+            if weights[name].dtype != wanted.dtype:
+                raise TypeError(f"{name} is of type {weights[name].dtype}")
+        network.load_state_dict(weights)
+    except Exception as error:  # what is wrong in them leads torch to errors of any kind
+        raise UserError(f"{path} has weights that do not fit its settings; train again") from error
+    for name, values in network.state_dict().items():
+        if not values.isfinite().all():
+            raise UserError(f"{path} has weights that are not finite ({name}); train again")
+        if name.endswith("running_var") and (values < 0).any():
+            raise UserError(f"{path} has a variance below zero ({name}); train again")
+        if values.ndim > 1 and not values.any():
+            raise UserError(f"{path} has a layer of nothing but zeros ({name}); train again")
+
+
+@torch.inference_mode()
+@torch.inference_mode()
+def apply_generator(generator, mixed, batch_size=500):
+    """Denoise an array (count, length) of float32 in batches; returns the same shape."""
+    device = next(generator.parameters()).device
+    batches = torch.from_numpy(mixed).unsqueeze(1).split(batch_size)
+    return torch.cat([generator(batch.to(device)).cpu() for batch in batches]).squeeze(1).numpy()
