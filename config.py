@@ -1,6 +1,7 @@
-"""Every setting of the project: its default, its meaning with the unit, its range; and the presets.
+"""Every setting of the project: its default, its meaning with the unit, its range.
 
-Edit a value here and the next run uses it, or override it for one run:
+The defaults are those of the preset "dan"; presets.py has the others. Edit a value here and the
+next run uses it, or override it for one run:
 
     python train_gan.py --preset dan-small training.max_epochs=5 data.snr_db=0
 """
@@ -27,8 +28,10 @@ class DataConfig(sections.DataSection):
     random_phase: bool = setting(False, "draw the phases of the sines; otherwise they are zero")
     clean_source: str = setting("", "folder of clean recordings to cut signals from; empty: sines",
                                 for_creation=True)
-    noise_source: str = setting("", "folder of noise recordings; empty: Gaussian white noise",
-                                for_creation=True)
+    noise_source: str = setting(
+        "", "folder of noise recordings, or synthetic (noise of many kinds), or both: "
+        "synthetic,folder; empty: Gaussian white noise", for_creation=True,
+    )
     source_rate: int = setting(
         0, "samples per second of .npy recordings; 0 takes sample_rate", 0, 768_000,
         for_creation=True,
@@ -41,6 +44,16 @@ class DataConfig(sections.DataSection):
         0.0, "share of the noise signals that are white noise, with a noise_source", 0, 1,
         for_creation=True,
     )
+    clean_speed: float | Range = setting(
+        1.0, "a range low,high plays streamed clean recordings at speeds drawn from it", 0.1, 10
+    )
+    vary_clean: bool = setting(
+        False, "recolour some of the streamed clean recordings, and put some into rooms"
+    )
+    bare_share: float = setting(
+        0.0, "share of the streamed recordings that are next to clean, and as many are only noise",
+        0, 0.5,
+    )
     noise_std: float = setting(
         0.5, "standard deviation of the noise as stored, before scaling to snr_db", 1e-6, 1e6
     )
@@ -49,8 +62,8 @@ class DataConfig(sections.DataSection):
         -100, 100,
     )
     stream: bool = setting(
-        False, "draw the training signals anew in each epoch instead of storing them; then "
-        "training.remix and training.slowest have no part"
+        False, "draw the training signals anew in each epoch, of sines or out of the stored "
+        "recordings; then training.remix and training.slowest have no part"
     )
     num_train: int = setting(1600, "number of training signals in an epoch", 1, 10**12)
     num_validation: int = setting(
@@ -188,63 +201,3 @@ class Config(sections.WholeConfig):
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     paths: PathsConfig = PathsConfig()
-
-
-DEFAULT_PRESET = "dan"
-SPECTRAL_TRAINING = TrainingConfig(batch_size=16, pretrain_epochs=35, max_epochs=50, slowest=1.0)
-PRESETS = {
-    # The published sizes: 282,177 parameters in the generator, 10,577 in the discriminator.
-    "dan": Config(),
-    # The published recipe with torch's own layers; Adam ignores its discriminator loss's weight.
-    "dan-published": Config(
-        generator=WaveformGeneratorConfig(fourier=False),
-        discriminator=DiscriminatorConfig(fourier=False),
-        training=TrainingConfig(
-            max_epochs=200, remix=False, slowest=1.0, generator_lr=1e-3, discriminator_lr=1e-4,
-            adam_beta2=0.999, schedule="halving", adversarial_weight=3.0, precision="float32",
-        ),
-    ),
-    # The published small sizes: 26,373 and 1,245.
-    "dan-small": Config(
-        generator=WaveformGeneratorConfig(encoder_filters=6, decoder_filters=16, depth=2),
-        discriminator=DiscriminatorConfig(filters=2, hidden_units=8),
-        training=TrainingConfig(max_epochs=200, slowest=1.0),
-    ),
-    # A generator on the spectrum, smaller than the smallest published one, near the limit.
-    "spectral": Config(generator=SpectralGeneratorConfig(), training=SPECTRAL_TRAINING),
-    # The same, trained on the whole range of SNRs that the sweeps of evaluate.py cover.
-    "spectral-range": Config(
-        data=DataConfig(snr_db=(-10.0, 10.0)),
-        generator=SpectralGeneratorConfig(),
-        training=SPECTRAL_TRAINING,
-        paths=PathsConfig(data="data/range"),
-    ),
-    # One network for one to five sines of any amplitude and phase, at any level.
-    "spectral-any": Config(
-        data=DataConfig(
-            num_components=(1, 5), amplitude_spread=0.5, random_phase=True, snr_db=(-10.0, 25.0),
-            stream=True, num_train=32_000,
-        ),
-        generator=SpectralGeneratorConfig(blocks=6, dilated=True, normalise=True),
-        training=TrainingConfig(
-            batch_size=32, pretrain_epochs=15, max_epochs=15, reconstruction_loss="improvement",
-        ),
-        paths=PathsConfig(data="data/any"),
-    ),
-    # For recordings: speech, birds, machines at 8 kHz.
-    "audio": Config(
-        data=DataConfig(
-            sample_rate=8000, low_freq=100.0, high_freq=2000.0, snr_db=(-5.0, 10.0),
-            noise_speed=(0.7, 1.4), white_share=0.2,
-            num_train=4800, num_validation=240,
-        ),
-        generator=ShortTimeGeneratorConfig(),
-        discriminator=DiscriminatorConfig(depth=5),
-        training=TrainingConfig(
-            batch_size=16, pretrain_epochs=4, max_epochs=5, slowest=0.55, generator_lr=7e-3,
-            warmup=0.2, reconstruction_loss="SNR+spectrum", adversarial_weight=0.002,
-        ),
-        evaluation=EvaluationConfig(lowpass_passband=2000.0, lowpass_stopband=2500.0),
-        paths=PathsConfig(data="data/audio"),
-    ),
-}

@@ -16,14 +16,16 @@ from tqdm import tqdm
 
 from dan import figures, plots
 from dan.command_line import parse_arguments
-from dan.errors import run
+from dan.errors import UserError, run
 from dan.files import write_bytes
-from dan.recordings import clean_segments, noise_passages, resample
+from dan.recordings import resample
 from dan.signals import draw
+from dan.sources import cut_segments, read_splits, stored_noise
 from dan.storage import (
     KINDS,
     checksum,
     claim_files,
+    save_recordings,
     save_signal,
     signal_path,
     stored_counts,
@@ -60,9 +62,9 @@ def create_data(config):
     UserError, before anything is written, where a file that no run wrote stands in the way.
     """
     folder = config.data_folder
-    splits, recordings = draw_splits(config.data)
+    splits, facts, streamed = draw_splits(config.data)
     counts = {split: len(arrays["clean"]) for split, arrays in splits.items()}
-    claim_files(folder, counts)
+    claim_files(folder, counts, streamed)
     checksums, examples = {}, {}
     with tqdm(total=sum(counts.values()), desc="writing", unit="signal") as bar:
         for split, arrays in splits.items():
@@ -73,32 +75,52 @@ def create_data(config):
             checksums[split] = {kind: checksum(array) for kind, array in arrays.items()}
             examples[split] = {kind: array[0] for kind, array in arrays.items()}
             write_wavs(folder, split, examples[split], config.data.sample_rate)
-    write_manifest(folder, {
-        "complete": True, "counts": counts, "checksums": checksums, "data": asdict(config.data),
-        "recordings": recordings,
-    })
+    facts["streamed"] = {kind: save_recordings(folder, kind, recordings)
+                         for kind, recordings in streamed.items()}
+    checksums |= {kind: stored["checksum"] for kind, stored in facts["streamed"].items()}
+    write_manifest(folder, {"complete": True, "counts": counts, "checksums": checksums,
+                            "data": asdict(config.data), **facts})
     return examples, counts
 
 
 def draw_splits(data):
-    """All signals, {split: {kind: float32 (count, length)}}, drawn or cut from recordings.
+    """All signals that are stored, and what training signals are streamed from.
 
-    And the numbers of the recordings that the clean training signals come from, a list.
+    Returns {split: {kind: float32 (count, length)}}; for the manifest, the numbers of the
+    recordings that the clean training signals come from, and the kind of noise in each validation
+    signal; and {"clean" or "noise": Recordings}, where training signals are streamed out of them.
     """
-    counts, recordings = stored_counts(data), []
-    clean = noise = dict.fromkeys(counts)
+    counts, facts, streamed = stored_counts(data), {"recordings": []}, {}
+    wanted = {"train": data.num_train, "validation": data.num_validation}
+    clean, noise = dict.fromkeys(counts), dict.fromkeys(counts)
     if data.clean_source:
-        clean, numbers = clean_segments(data, counts)
-        recordings = numbers["train"].tolist()
-        counts = {split: len(segments) for split, segments in clean.items()}
+        recordings = read_splits(data.clean_source, wanted, data)
+        for split in counts:
+            print(f"{split}: ", end="")
+            clean[split], numbers = cut_segments(recordings[split], counts[split], data)
+            if not len(numbers):
+                raise UserError(f"{data.clean_source} holds only silence for the {split} signals")
+            if split == "train":  # used again, to go with other noise at other speeds
+                clean[split] = np.resize(clean[split], (counts[split], data.length))
+                facts["recordings"] = np.resize(numbers, counts[split]).tolist()
+            counts[split] = len(clean[split])
+        if data.stream:
+            streamed["clean"] = recordings["train"]
     if data.noise_source:
-        noise = noise_passages(data, counts)
+        folder = data.noise_folder
+        recordings = read_splits(folder, wanted, data) if folder else {}
+        for split in counts:
+            noise[split], kinds = stored_noise(recordings.get(split), clean[split], split,
+                                               counts[split], data)
+        facts["noise_kinds"] = kinds  # of the last split, the validation
+        if data.stream and folder:
+            streamed["noise"] = recordings["train"]
     splits = {
         split: dict(zip(KINDS, draw(data, split, count, clean[split], noise[split]),
                         strict=True))
         for split, count in counts.items()
     }
-    return splits, recordings
+    return splits, facts, streamed
 
 
 def write_wavs(folder, split, example, sample_rate):

@@ -13,7 +13,8 @@ from dan.command_line import parse_arguments
 from dan.errors import run
 from dan.metrics import snr_db
 from dan.signals import draw_batch, draw_range, mix, play_slower, slowing_matrix
-from dan.storage import load_signals, stored_counts
+from dan.sources import PAUSE, Recording, draw_pairs, joined
+from dan.storage import created_with, load_recordings, load_signals, stored_counts
 
 NUM_FACTORS = 32
 LONGEST_MATRIX = 1024  # samples; matrices grow with the square of the length
@@ -114,12 +115,14 @@ class RemixedPairs(Dataset):
 class StreamedPairs(Dataset):
     """Training pairs that are drawn when they are asked for, a batch at an index, and never stored.
 
-    A batch depends on the seeds, the epoch and its number alone; `data.num_train` is the number of
-    pairs in an epoch, and takes no memory.
+    Of sines, or out of the recordings that create_data.py stored for it. A batch depends on the
+    seeds, the epoch and its number alone; `data.num_train` is the number of pairs in an epoch, and
+    takes no memory.
     """
 
     def __init__(self, config, device="cpu"):
-        self.data, self.device = config.data, torch.device(device)
+        self.data, self.device = created_with(config), torch.device(device)
+        self.voices, self.noise = load_sources(config)
         self.seeds = config.data.seed, config.training.seed
         self.batch_size = config.training.batch_size
         self.set_epoch(0)
@@ -138,9 +141,31 @@ class StreamedPairs(Dataset):
         first, last = batch * self.batch_size, batch == self.num_batches() - 1
         count = len(self) - first if last else self.batch_size
         sequence = np.random.SeedSequence([*self.seeds, self.epoch, batch])
+        if self.data.is_recorded:
+            pairs = draw_pairs(self.voices, self.noise, self.data, count,
+                               np.random.default_rng(sequence))
+            return tuple(torch.from_numpy(x).unsqueeze(1).to(self.device) for x in pairs)
         generator = torch.Generator(self.device)
         generator.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
         return draw_batch(self.data, count, generator)
+
+
+def load_sources(config):
+    """What training pairs are streamed from: voices, samples in a row, and noise, Recordings.
+
+    None of either where create_data.py stored none.
+    """
+    voices, noise = (split_up(load_recordings(config, kind)) for kind in ("clean", "noise"))
+    return joined(voices, round(PAUSE * config.data.sample_rate)) if voices else None, noise
+
+
+def split_up(stored):
+    """The Recordings in what `load_recordings` gives."""
+    if stored is None:
+        return None
+    samples, names, lengths = stored
+    parts = np.split(samples, np.cumsum(lengths)[:-1])
+    return [Recording(name, part) for name, part in zip(names, parts, strict=True)]
 
 
 def slowing_matrices(config, device):

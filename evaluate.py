@@ -49,7 +49,7 @@ from dan.sine_fits import (
     sinusoid_oracle,
     with_known_numbers,
 )
-from dan.storage import is_recorded, load_signals
+from dan.storage import created_with, load_signals
 from dan.sweeps import (
     BOUND,
     measure_outside,
@@ -101,7 +101,7 @@ def main():
     figures.refuse_to_replace([image_folder / f"{name}.png" for name in FIGURES])
     signals = {"validation": [load_signals(config, "validation", kind)[:, 0].numpy()
                               for kind in ("clean", "mixed")]}
-    recorded = is_recorded(config)
+    recorded = created_with(config).is_recorded
     if not recorded:
         clean, _, mixed = draw(config.data, "test", config.evaluation.num_test)
         signals["test"] = clean, mixed

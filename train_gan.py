@@ -57,7 +57,7 @@ def main():
         refuse_to_replace(config.checkpoint_folder)
     figures.refuse_to_replace(figure_paths(config))
     state = run_training(config, options.resume, options.restart, draws=True)
-    best = best_epoch(state.history)
+    best = best_epoch(state.history, config.training)
     print(f"{state.epoch} epochs in {state.seconds:.0f} s; best epoch {best['epoch']}: validation "
           f"SNR {best['validation_snr_db']:.2f} dB\nwrote {config.checkpoint_folder} and "
           f"{config.image_folder}")
@@ -301,7 +301,8 @@ def figure_paths(config):
 def draw_figures(config, validation, history):
     """The learning curves, and the best generator on validation signals against the lowpass."""
     curves, *examples = figure_paths(config)
-    figure = plots.performance(history, config.training, best_epoch(history)["epoch"])
+    best = best_epoch(history, config.training)["epoch"]
+    figure = plots.performance(history, config.training, best)
     figures.save(figure, curves)
     generator, _ = load_generator(config.checkpoint_folder / "best.pt")
     clean, mixed = (x[:NUM_PLOTTED, 0].cpu().numpy() for x in (validation.clean, validation.mixed))

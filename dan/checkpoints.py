@@ -5,6 +5,7 @@ dictionaries), `epoch` (the last one finished), `history` (a list of one diction
 `seconds` (of training so far), `precision` (for each network the one chosen, and the reason),
 `data` (the fingerprint of the signals that it is trained on), and the state dictionaries of both
 networks, of both optimisers and, where the loss has one, of the pretrained `feature_network`.
+One that only denoises, as those in pretrained/ do, has `format`, `config` and `generator` alone.
 """
 
 import io
@@ -24,6 +25,7 @@ CONTENTS = {
     "precision": dict, "data": str, "generator": dict, "discriminator": dict,
     "generator_optimizer": dict, "discriminator_optimizer": dict,
 }
+DENOISES = ("format", "config", "generator")  # what it takes to denoise
 
 
 def write_checkpoint(path, checkpoint):
@@ -33,11 +35,12 @@ def write_checkpoint(path, checkpoint):
     write_bytes(path, content.getbuffer())
 
 
-def read_checkpoint(path, device="cpu"):
+def read_checkpoint(path, device="cpu", of_training=True):
     """The dictionary in a checkpoint, its tensors on `device`, its `config` as a Config.
 
-    Only data are read, never code. Raises UserError if the file is missing, damaged, of another
-    format version, or no checkpoint of this project.
+    of_training: whether it must hold a training, and not a generator alone. Only data are read,
+    never code. Raises UserError if the file is missing, damaged, of another format version, or no
+    checkpoint of this project.
     """
     path = Path(path)
     try:
@@ -54,14 +57,16 @@ def read_checkpoint(path, device="cpu"):
     version = checkpoint.get("format") if isinstance(checkpoint, dict) else None
     if isinstance(version, int) and version != FORMAT:
         raise UserError(f"{path} has format {version}, this version reads {FORMAT}; train again")
-    if version is None or CONTENTS.keys() - checkpoint.keys():
+    if version is None or set(DENOISES) - checkpoint.keys():
         raise UserError(f"{path} is no checkpoint of this project; train again")
+    if of_training and CONTENTS.keys() - checkpoint.keys():
+        raise UserError(f"{path} holds a generator alone, and no training; train again")
     for key, kind in CONTENTS.items():
-        if not isinstance(checkpoint[key], kind):
+        if key in checkpoint and not isinstance(checkpoint[key], kind):
             raise UserError(f"{path} has no valid {key}; train again or restore it")
-    if not is_precision(checkpoint["precision"]):
+    if "precision" in checkpoint and not is_precision(checkpoint["precision"]):
         raise UserError(f"{path} has no valid precision; train again or restore it")
-    if not is_history(checkpoint["history"], checkpoint["epoch"]):
+    if "history" in checkpoint and not is_history(checkpoint["history"], checkpoint.get("epoch")):
         raise UserError(f"{path} has no valid history; train again or restore it")
     try:
         checkpoint["config"] = from_dict(checkpoint["config"])

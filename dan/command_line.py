@@ -5,10 +5,10 @@ import os
 import re
 import sys
 
-from config import DEFAULT_PRESET, PRESETS
 from dan.configuration import resolve
 from dan.errors import ConfigurationError
 from dan.settings import as_text, list_settings
+from presets import DEFAULT_PRESET, PRESETS
 
 
 class _Parser(argparse.ArgumentParser):

@@ -3,10 +3,11 @@
 from dataclasses import asdict, fields, replace
 
 import config as settings_file
-from config import DEFAULT_PRESET, PRESETS, Config
+from config import Config
 from dan.errors import ConfigurationError
 from dan.sections import GeneratorSection
 from dan.settings import list_settings, nearest, parse
+from presets import DEFAULT_PRESET, PRESETS
 
 
 def resolve(preset=DEFAULT_PRESET, overrides=()):

@@ -1,31 +1,21 @@
-"""Recordings: finding and reading them, at any rate, and cutting training signals out of them.
-
-A folder of recordings, with folders in it or not, becomes the clean signals or the noise of a data
-set. What cannot be used is named and left out. No recording serves two splits.
-"""
+"""Recordings: finding the files in a folder, and reading them, at any sample rate."""
 
 import os
-import sys
-from collections import Counter
-from math import ceil, gcd
+from math import gcd
 from pathlib import Path
 
 import numpy as np
 import soundfile
 from scipy import signal
-from tqdm import tqdm
 
 from dan.errors import UserError
 from dan.files import check_regular
-from dan.signals import SPLITS, draw_range
 
 PIECE = 2**16  # samples that are read at a time
 AUDIO = (".wav", ".flac", ".ogg")
 SUFFIXES = (*AUDIO, ".npy")
 SILENT = 1e-10  # root mean square; .npy recordings may be in any unit
 SILENT_SHARE = 0.01  # of the recording's root mean square
-SPEED_STEPS = 50  # speeds are multiples of 1/50, which keeps the filters of resampling short
-TRIES = 20
 FARTHEST_RATES = 1000  # the ratio of two sample rates beyond which resampling has no end
 LOUDEST = 1e15  # the power of more than 1e19 overflows
 
@@ -149,119 +139,3 @@ def is_silent(samples, relative_to=0.0):
 
 def root_mean_square(samples):
     return np.sqrt(np.square(samples, dtype=np.float64).mean()) if samples.size else 0.0
-
-
-def read_splits(folder, wanted, data):
-    """{split: list of signals}, each split from recordings of its own, in an order that is drawn.
-
-    wanted: {split: number of signals}. A split gets recordings in proportion to its number, at
-    least one, and no more are read than it needs. Names what is left out, and why.
-    """
-    paths = find_recordings(folder)
-    rng = np.random.default_rng([data.seed, 4])
-    left = [paths[index] for index in rng.permutation(len(paths))]
-    signals, skipped = {}, Counter()
-    # The smallest split first: of few recordings, it gets at least one.
-    for split in sorted(wanted, key=wanted.get):
-        share = 1 if len(signals) + 1 == len(wanted) else wanted[split] / sum(wanted.values())
-        number, samples = max(1, round(share * len(paths))), wanted[split] * data.length
-        with tqdm(total=min(number, len(left)), desc=f"reading {folder} for {split}", unit="file",
-                  leave=False) as bar:
-            signals[split] = read_some(left, number, samples, data, skipped, bar)
-        if not signals[split]:
-            raise UserError(
-                f"{folder} has no recording left for the {split} signals ({len(paths)} found, "
-                f"{skipped.total()} unusable); it takes one for each split, so add recordings, or "
-                "cut a long one into several files"
-            )
-    reasons = "; ".join(f"{reason}: {count}" for reason, count in skipped.items())
-    print(f"{folder}: {len(paths)} recordings, of which skipped: {reasons or 'none'}")
-    return signals
-
-
-def read_some(paths, number, samples, data, skipped, bar):
-    """The signals of the first `number` usable recordings of `paths`, or of as many samples.
-
-    Takes what it reads out of `paths`, names what is unusable and counts it by reason in `skipped`.
-    """
-    signals, read = [], 0
-    while paths and read < number and sum(map(len, signals)) < samples:
-        path = paths.pop(0)
-        try:
-            signals += read_recording(path, data.sample_rate, npy_rate(data))
-            read += 1
-        except UserError as error:
-            reason = str(error).removeprefix(f"{path} ")
-            tqdm.write(f"skipped {path}: {reason}", file=sys.stderr)
-            skipped[reason] += 1
-        bar.update()
-    return signals
-
-
-def npy_rate(data):
-    """The sample rate of .npy recordings in Hz."""
-    return data.source_rate or data.sample_rate
-
-
-def clean_segments(data, wanted):
-    """Segments {split: float32 (count, length)} and {split: their recordings' numbers (count,)}.
-
-    Cut one after the other out of `data.clean_source`. The end of a recording is filled up with
-    zeros; silent segments are left out. Training segments that are fewer than `wanted` are used
-    again, to go with other noise at other speeds.
-    """
-    segments, recordings = {}, {}
-    for split, signals in read_splits(data.clean_source, wanted, data).items():
-        cuts = [cut(samples, data.length) for samples in signals]
-        found = np.concatenate([kept for kept, _ in cuts])[: wanted[split]]
-        numbers = np.repeat(np.arange(len(cuts)), [len(kept) for kept, _ in cuts])[: len(found)]
-        if not len(found):
-            raise UserError(f"{data.clean_source} holds only silence for the {split} signals")
-        print(f"{split}: {len(found)} segments of {data.duration:g} s from {len(signals)} "
-              f"recordings; {sum(silent for _, silent in cuts)} silent segments left out")
-        if split == "train":
-            found = np.resize(found, (wanted[split], data.length))
-        segments[split], recordings[split] = found, np.resize(numbers, len(found))
-    return segments, recordings
-
-
-def cut(samples, length):
-    """Consecutive segments (count, length), the last one filled up, and how many were silent."""
-    level = root_mean_square(samples)
-    segments = np.pad(samples, (0, -len(samples) % length)).reshape(-1, length)
-    loud = [not is_silent(segment, level) for segment in segments]
-    return segments[loud], len(segments) - sum(loud)
-
-
-def noise_passages(data, counts):
-    """{split: float32 (count, length)}: passages drawn out of `data.noise_source`.
-
-    Each from a recording, place and speed that are drawn; a recording shorter than a passage is
-    looped. A share `data.white_share` is Gaussian white noise instead.
-    """
-    passages = {}
-    for split, signals in read_splits(data.noise_source, counts, data).items():
-        rng = np.random.default_rng([data.seed, 6, SPLITS.index(split)])
-        passages[split] = np.empty((counts[split], data.length), np.float32)
-        for passage in tqdm(passages[split], desc=f"drawing noise for {split}", unit="signal",
-                            leave=False):
-            white = rng.random() < data.white_share
-            passage[:] = (rng.normal(0, data.noise_std, data.length) if white
-                          else draw_passage(signals, data, rng))
-    return passages
-
-
-def draw_passage(signals, data, rng):
-    """One passage (length,) that is not silent, as far as some tries can find one."""
-    for _ in range(TRIES):
-        recording = signals[rng.integers(len(signals))]
-        steps = max(1, round(SPEED_STEPS * draw_range(data.noise_speed, None, rng)))
-        needed = ceil(data.length * steps / SPEED_STEPS)
-        if len(recording) < needed:
-            recording = np.resize(recording, needed)
-        start = rng.integers(len(recording) - needed + 1)
-        # As if it had been sampled at another rate: that many times as fast, the pitch with it.
-        passage = resample(recording[start : start + needed], steps, SPEED_STEPS)[: data.length]
-        if not is_silent(passage):
-            break
-    return passage

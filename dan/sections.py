@@ -13,6 +13,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 MOST_SAMPLES = 2**24  # of a signal
 MOST_STORED = 1_000_000  # signals of a split
 MOST_LOWPASS_ORDER = 200
+SYNTHETIC = "synthetic"  # what data.noise_source calls synthesised noise
 
 
 class Section:
@@ -31,15 +32,26 @@ class DataSection(Section):
         """Half the sample rate, in Hz."""
         return self.sample_rate / 2
 
+    @property
+    def is_recorded(self):
+        """Whether the clean signals or the noise come from sources."""
+        return bool(self.clean_source or self.noise_source)
+
+    @property
+    def synthesises_noise(self):
+        return SYNTHETIC in self.noise_source.split(",")
+
+    @property
+    def noise_folder(self):
+        """The folder that `noise_source` names; empty without one."""
+        return ",".join(part for part in self.noise_source.split(",") if part != SYNTHETIC)
+
     def check(self):
         if self.low_freq >= self.high_freq:
             refuse("data.low_freq", self.low_freq, f"below data.high_freq={self.high_freq:g}")
         if self.high_freq > self.nyquist:
             refuse("data.high_freq", self.high_freq,
                    f"at most the Nyquist frequency {self.nyquist:g} Hz")
-        if self.stream and (self.clean_source or self.noise_source):
-            refuse("data.stream", True, "false with data.clean_source or data.noise_source: only "
-                   "sines under white noise are streamed")
         if not self.stream and self.num_train > MOST_STORED:
             refuse("data.num_train", self.num_train,
                    f"at most {MOST_STORED:,}, or streamed with data.stream=true")

@@ -1,9 +1,9 @@
 """Makes docs/settings.md out of config.py: `make docs`."""
 
-from config import PRESETS
 from dan.configuration import resolve
 from dan.sections import REPOSITORY
 from dan.settings import as_text, list_settings
+from presets import PRESETS
 
 PAGE = REPOSITORY / "docs/settings.md"
 

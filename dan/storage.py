@@ -1,23 +1,25 @@
 """The data folder: what is where, whose it is, the manifest, and reading signals with checks.
 
 One float32 .npy file per signal, in {train,validation}/{clean,noise,mixed}/; WAV copies of the
-first signals in resampled/; and dataset.json, the manifest, which is written last.
+first signals in resampled/; the recordings that training signals are streamed from, in
+recordings/{clean,noise}.npy, one after the other; and dataset.json, the manifest, written last.
 """
 
 import hashlib
 import json
 import os
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from dan.errors import UserError
+from dan.errors import ConfigurationError, UserError
 from dan.files import cannot_write, write_bytes
 from dan.recordings import map_array
 from dan.sections import MOST_STORED
+from presets import PRESETS
 
 KINDS = ("clean", "noise", "mixed")
 STORED_SPLITS = ("train", "validation")
@@ -41,8 +43,17 @@ def wav_path(split, kind):
     return f"resampled/{split}_{kind}_0001.wav"
 
 
-def written_files(counts):
-    """Every path below the data folder that create_data.py writes for these split counts."""
+def recordings_path(kind):
+    """Path of the recordings of "clean" or "noise", for streaming, below the data folder."""
+    return f"recordings/{kind}.npy"
+
+
+def written_files(counts, streamed=()):
+    """Every path below the data folder that create_data.py writes.
+
+    For these split counts and these kinds of recordings to stream from.
+    """
+    yield from map(recordings_path, streamed)
     for split, count in counts.items():
         for kind in KINDS:
             yield wav_path(split, kind)
@@ -62,24 +73,26 @@ def is_written(name, counts):
     return False
 
 
-def claim_files(folder, counts):
+def claim_files(folder, counts, streamed=()):
     """Make the folders and remove what an earlier run wrote and this one will not.
 
     Until the complete manifest is written, one marked incomplete says which files are ours. Raises
     UserError where a file that no run wrote has a name that this run needs.
     """
     first_run = not manifest_path(folder).exists()
-    earlier = {} if first_run else read_manifest(folder)["counts"]
-    needed = set(written_files(counts))
+    manifest = {"counts": {}} if first_run else read_manifest(folder)
+    earlier, before = manifest["counts"], manifest.get("streamed", ())
+    needed = set(written_files(counts, streamed))
     present = {
         path.relative_to(folder).as_posix()
-        for part in (*STORED_SPLITS, "resampled")
+        for part in (*STORED_SPLITS, "resampled", "recordings")
         for path in (folder / part).rglob("*")
         if not path.is_dir() and path.name != ".gitkeep"
     }
     # Asked one by one as well: what lies behind a linked folder is not found in it.
     present |= {name for name in needed - present if os.path.lexists(folder / name)}
-    ours = {name for name in present if is_written(name, earlier)}
+    ours = {name for name in present
+            if is_written(name, earlier) or name in map(recordings_path, before)}
     in_the_way = sorted((present & needed) - ours)
     if in_the_way:
         raise UserError(
@@ -89,13 +102,23 @@ def claim_files(folder, counts):
     for path in {(folder / name).parent for name in needed}:
         path.mkdir(parents=True, exist_ok=True)
     both = {split: max(counts.get(split, 0), earlier.get(split, 0)) for split in counts | earlier}
-    write_manifest(folder, {"complete": False, "counts": both})
+    write_manifest(folder, {"complete": False, "counts": both,
+                            "streamed": sorted({*streamed, *before})})
     for name in present & ours - needed:
         (folder / name).unlink()
     unknown = sorted(present - ours)
     if unknown:
         print(f"left {len(unknown)} files in {folder} that create_data.py did not write, such as "
               f"{unknown[0]}")
+
+
+def save_recordings(folder, kind, recordings):
+    """Write samples and names of recordings of one kind; returns what the manifest says of them."""
+    names, arrays = zip(*recordings, strict=True)
+    samples = np.concatenate(arrays)
+    save_signal(folder / recordings_path(kind), samples)
+    return {"names": names, "lengths": [len(array) for array in arrays],
+            "checksum": checksum(samples)}
 
 
 def save_signal(path, array):
@@ -161,7 +184,8 @@ def check_manifest(config):
     stored = stored if isinstance(stored, dict) else {}
     for item in fields(config.data):
         value = getattr(config.data, item.name)
-        if item.metadata.get("for_creation") and value == item.default:
+        usual = PRESETS[config.preset].data
+        if item.metadata.get("for_creation") and value == getattr(usual, item.name):
             continue  # it need not be said again
         if item.name == "num_train" and config.data.stream:
             continue  # the size of an epoch has no part in what is stored
@@ -171,10 +195,41 @@ def check_manifest(config):
     return manifest
 
 
-def is_recorded(config):
-    """Whether what is stored was cut from recordings, at least the clean signals or the noise."""
+def created_with(config):
+    """The DataConfig that create_data.py used: what names the sources need not be said again."""
     stored = check_manifest(config)["data"]
-    return bool(stored.get("clean_source") or stored.get("noise_source"))
+    created = {item.name: stored[item.name] for item in fields(config.data)
+               if item.metadata.get("for_creation") and item.name in stored}
+    return replace(config.data, **{name: tuple(value) if isinstance(value, list) else value
+                                   for name, value in created.items()})
+
+
+def noise_kinds(config):
+    """The kind of noise in each validation signal, a list of names; None for other data."""
+    return check_manifest(config).get("noise_kinds")
+
+
+def load_recordings(config, kind):
+    """What training signals are streamed from: (samples in a row, float32, names, lengths).
+
+    kind: "clean" or "noise". Read from the disk as they are used; None if there are none. Raises
+    UserError if they are missing or were changed.
+    """
+    manifest, path = check_manifest(config), config.data_folder / recordings_path(kind)
+    try:
+        facts = manifest.get("streamed", {}).get(kind)
+        if facts is None:
+            return None
+        names, lengths = facts["names"], facts["lengths"]
+        samples = map_array(path)
+        if samples.dtype != np.float32 or samples.shape != (sum(lengths),) \
+                or len(names) != len(lengths) or checksum(samples) != facts["checksum"]:
+            raise ValueError("changed")
+    except UserError as error:
+        raise UserError(f"{error}; {CURE}") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} was changed after create_data.py wrote it; {CURE}") from error
+    return samples, names, lengths
 
 
 def stored_recordings(config):
@@ -185,6 +240,9 @@ def stored_recordings(config):
     manifest = check_manifest(config)
     if not manifest["data"].get("clean_source"):
         return None
+    if config.data.stream:
+        raise ConfigurationError("training.feature_network=pretrained learns from stored "
+                                 "recordings; give data.stream=false to all scripts")
     numbers, count = manifest.get("recordings"), manifest["counts"]["train"]
     if not isinstance(numbers, list) or len(numbers) != count or not all(
         type(number) is int and 0 <= number < 2**31 for number in numbers

@@ -1,15 +1,32 @@
 """Trained generators: loading one out of a checkpoint, with checks, and applying it to arrays.
 
+    python -m dan.trained checkpoints/speech/best.pt pretrained/speech.pt    # the generator alone
+
     from dan.trained import load_generator
     generator, config = load_generator("checkpoints/dan/best.pt")
     denoised = generator(mixed)                    # (batch, 1, length), float32
 """
 
+import sys
+from pathlib import Path
+
 import torch
 
-from dan.checkpoints import read_checkpoint
-from dan.errors import UserError
+from dan.checkpoints import read_checkpoint, write_checkpoint
+from dan.configuration import to_dict
+from dan.errors import ConfigurationError, UserError, run
 from models import build_generator
+
+
+def main():
+    if len(sys.argv) != 3:
+        raise ConfigurationError("name a checkpoint, and the file for its generator alone")
+    checkpoint, alone = map(Path, sys.argv[1:])
+    if alone.exists():
+        raise UserError(f"{alone} exists; choose another name")
+    generator, config = load_generator(checkpoint)
+    write_checkpoint(alone, {"config": to_dict(config), "generator": generator.state_dict()})
+    print(f"wrote {alone}, {alone.stat().st_size:,} bytes")
 
 
 def load_generator(path, device="cpu"):
@@ -17,7 +34,7 @@ def load_generator(path, device="cpu"):
 
     Raises UserError if the file is missing, damaged or of another kind.
     """
-    checkpoint = read_checkpoint(path, device)
+    checkpoint = read_checkpoint(path, device, of_training=False)
     config = checkpoint["config"]
     generator = build_generator(config).to(device)
     load_weights(generator, checkpoint["generator"], path)
@@ -47,9 +64,12 @@ def load_weights(network, weights, path):
 
 
 @torch.inference_mode()
-@torch.inference_mode()
 def apply_generator(generator, mixed, batch_size=500):
     """Denoise an array (count, length) of float32 in batches; returns the same shape."""
     device = next(generator.parameters()).device
     batches = torch.from_numpy(mixed).unsqueeze(1).split(batch_size)
     return torch.cat([generator(batch.to(device)).cpu() for batch in batches]).squeeze(1).numpy()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -15,6 +15,7 @@ from models import build_discriminator, build_generator
 
 NETWORKS = ("generator", "discriminator")
 OPTIMIZERS = ("generator_optimizer", "discriminator_optimizer")
+CLEARLY = 0.05  # of what was learnt: by so much an earlier epoch is better than the last
 
 
 @dataclass
@@ -132,12 +133,21 @@ def is_adversarial(settings, epoch):
     return settings.adversary != "none" and epoch > settings.pretrain_epochs
 
 
-def best_epoch(history):
-    """The epoch with the lowest validation reconstruction loss.
+def best_epoch(history, settings):
+    """The epoch whose generator is kept: that with the lowest validation reconstruction loss.
 
-    The one loss that an adversarial game leaves comparable from epoch to epoch.
+    The one loss that an adversarial game leaves comparable from epoch to epoch. But of a one-cycle
+    training that came to its end the last one, unless an earlier one was clearly better, by a
+    twentieth of what was learnt in all: its learning rates are annealed, and which of the last
+    epochs is lowest says more of the validation signals than of the generators.
     """
-    return min(history, key=lambda row: row["validation_reconstruction_loss"])
+    def loss(row):
+        return row["validation_reconstruction_loss"]
+
+    best, last = min(history, key=loss), history[-1]
+    ended = settings.schedule == "one-cycle" and last["epoch"] >= settings.max_epochs
+    learnt = loss(history[0]) - loss(best)
+    return last if ended and loss(last) - loss(best) <= CLEARLY * learnt else best
 
 
 def patience_is_over(history, settings):
@@ -146,7 +156,7 @@ def patience_is_over(history, settings):
     if not history:
         return False
     pretraining = 0 if settings.adversary == "none" else settings.pretrain_epochs
-    since = max(best_epoch(history)["epoch"], pretraining)
+    since = max(best_epoch(history, settings)["epoch"], pretraining)
     return history[-1]["epoch"] - since >= settings.patience
 
 

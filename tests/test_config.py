@@ -11,12 +11,12 @@ import pytest
 from conftest import DESCRIBED, described, one_error
 from scipy import signal
 
-from config import PRESETS
 from dan.configuration import from_dict, resolve, to_dict
 from dan.errors import ConfigurationError
 from dan.sections import REPOSITORY
 from dan.settings import list_settings
 from models import build_discriminator, build_generator, count_parameters
+from presets import PRESETS
 
 
 @pytest.mark.parametrize(("preset", "generator", "discriminator"), [

@@ -17,7 +17,6 @@ import torch
 from conftest import one_error
 
 import train_gan
-from config import PRESETS
 from create_data import create_data
 from dan import files
 from dan.checkpoints import read_checkpoint
@@ -29,6 +28,7 @@ from dan.sections import REPOSITORY
 from dan.storage import checksum, manifest_path
 from dan.training import new_training
 from dataset import loaders
+from presets import PRESETS
 from train_gan import train
 
 KILLS = 4

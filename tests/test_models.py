@@ -7,7 +7,6 @@ import torch
 from conftest import described
 from torch import nn
 
-from config import PRESETS
 from dan import checkpoints
 from dan.configuration import resolve
 from dan.errors import UserError
@@ -15,6 +14,7 @@ from dan.losses import improvement_loss, snr_spectrum_loss
 from dan.trained import apply_generator, load_generator
 from dan.training import new_training
 from models import build_discriminator, build_generator
+from presets import PRESETS
 
 
 @pytest.mark.parametrize("length", [1, 3, 100, 255, 256, 1000])

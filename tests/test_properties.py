@@ -16,7 +16,6 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 
-from config import PRESETS
 from create_data import create_data
 from dan.checkpoints import read_checkpoint, write_checkpoint
 from dan.configuration import from_dict, resolve, to_dict
@@ -29,6 +28,7 @@ from dan.training import new_training
 from dan.training_folder import refuse_to_replace
 from dataset import StoredPairs
 from denoise import Denoiser, plan
+from presets import PRESETS
 
 MOST_MEMORY = 2**30
 

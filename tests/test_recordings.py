@@ -10,12 +10,13 @@ from conftest import described, one_error
 from scipy import signal
 
 from create_data import create_data
-from dan import recordings
 from dan.configuration import resolve
 from dan.errors import UserError
 from dan.metrics import snr_db
-from dan.recordings import cut, find_recordings, read_recording, resample
-from dataset import RemixedPairs, StoredPairs
+from dan.recordings import find_recordings, read_recording, resample
+from dan.sources import Recording, cut_segments, draw_passage, split_in_time
+from dan.storage import load_recordings
+from dataset import RemixedPairs, StoredPairs, StreamedPairs
 
 RATE = 8000
 
@@ -86,19 +87,22 @@ def test_resampling_keeps_the_tone_and_removes_what_would_alias(rate):
         assert np.abs(gone)[400:-400].max() < 3e-3
 
 
-def test_segments_follow_each_other_and_silent_ones_are_left_out():
+def test_segments_follow_each_other_and_silent_ones_are_left_out(capsys):
     samples = np.concatenate([tone(1), np.zeros(RATE, np.float32), tone(1.25, 600)])
-    segments, silent = cut(samples, RATE)
-    assert segments.shape == (3, RATE) and silent == 1
+    found = [Recording("long", samples), Recording("short", tone(0.25))]
+    segments, numbers = cut_segments(found, 9, described("audio").data)
+    assert segments.shape == (4, RATE) and numbers.tolist() == [0, 0, 0, 1]
+    assert "1 silent" in capsys.readouterr().out
     np.testing.assert_array_equal(segments[:2].ravel(), np.r_[samples[:RATE], samples[2 * RATE:][
         :RATE]])
-    assert not segments[2, RATE // 4 :].any()
+    np.testing.assert_array_equal(segments[2], samples[-RATE:])  # ends where the recording does
+    assert segments[3, : RATE // 4].any() and not segments[3, RATE // 4 :].any()
 
 
 def test_the_data_set_is_like_any_other(settings):
     config = resolve("audio", settings)
     _, counts = create_data(config)
-    # Two of the twelve recordings are for validation; each has three segments, the last half full.
+    # Two of the twelve recordings are for validation; each has three segments.
     assert counts == {"train": 30, "validation": 6}
     data = StoredPairs(config, "train")
     assert data.clean.shape == data.mixed.shape == (30, 1, RATE)
@@ -183,10 +187,9 @@ def test_what_leaves_nothing_is_refused(settings, script, folders, tmp_path):
     (tmp_path / "bare").mkdir()
     one = tmp_path / "one"
     one.mkdir()
-    soundfile.write(one / "single.wav", tone(3), RATE)
-    for folder, message in (
-        ("missing", "is no folder"), ("bare", "holds no recording"), ("one", "one for each split"),
-    ):
+    (one / "single.wav").write_text("no sound")
+    for folder, message in (("missing", "is no folder"), ("bare", "holds no recording"),
+                            ("one", "has no recording for")):
         code, _, err = script("create_data", "--preset", "audio", *settings,
                               f"data.clean_source={tmp_path / folder}")
         assert code == 1 and message in one_error(err) and folder in one_error(err)
@@ -218,8 +221,80 @@ def test_data_of_an_earlier_version_are_refused(settings, script, folders):
 def test_a_passage_longer_than_its_recording_is_looped():
     data = described("audio", "data.noise_speed=1").data
     short = tone(0.3)
-    passage = recordings.draw_passage([short], data, np.random.default_rng(0))
+    passage, name = draw_passage([Recording("horn", short)], data, np.random.default_rng(0))
     np.testing.assert_array_equal(passage, np.resize(short, RATE))
+    assert name == "horn"
+
+
+def test_few_recordings_are_split_in_time(settings, capsys):
+    create_data(resolve("audio", settings))
+    assert "5 recordings, each split in time" in capsys.readouterr().out
+    samples = np.arange(1, 100_001, dtype=np.float32)
+    splits = split_in_time([Recording("count", samples)], 1000)
+    ((_, before),), ((_, after),) = splits["train"], splits["validation"]
+    # The last tenth, and before it a gap of one signal that belongs to neither.
+    assert (before[0], before[-1], after[0], after[-1]) == (1, 89_000, 90_001, 100_000)
+
+
+def test_one_recording_of_each_kind_is_enough(settings, folders):
+    soundfile.write(folders / "voice.wav", tone(30), RATE)
+    for kind in ("clean", "noise"):
+        (folders / f"one-{kind}").mkdir()
+    soundfile.write(folders / "one-clean/voice.wav", tone(30), RATE)
+    soundfile.write(folders / "one-noise/hiss.wav", tone(20, 3000), RATE)
+    _, counts = create_data(resolve("audio", [
+        *settings, f"data.clean_source={folders / 'one-clean'}",
+        f"data.noise_source={folders / 'one-noise'}",
+    ]))
+    assert counts == {"train": 30, "validation": 3}
+
+
+@pytest.fixture
+def streaming(settings):
+    return [*settings, "data.stream=true", "data.bare_share=0.25", "training.batch_size=8",
+            "data.clean_speed=0.8,1.2", "data.vary_clean=true"]
+
+
+@pytest.mark.parametrize("noise", ["folder", "synthetic", "synthetic,folder", ""])
+def test_pairs_are_streamed_out_of_recordings(noise, streaming, folders):
+    source = noise.replace("folder", str(folders / "noise"))
+    config = resolve("audio", [*streaming, f"data.noise_source={source}"])
+    create_data(config)
+    pairs = StreamedPairs(config)
+    clean, mixed = pairs[0]
+    assert clean.shape == mixed.shape == (8, 1, RATE) and clean.isfinite().all()
+    torch.testing.assert_close(pairs[0], StreamedPairs(config)[0], rtol=0, atol=0)
+    pairs.set_epoch(1)
+    assert not torch.equal(pairs[0][1], mixed)
+    kinds = json.loads((config.data_folder / "dataset.json").read_text()).get("noise_kinds", [])
+    assert len(kinds) == (6 if noise else 0) and ("noise" in kinds or "folder" not in noise)
+
+
+def test_some_streamed_signals_are_nearly_clean_and_some_only_noise(streaming):
+    config = resolve("audio", streaming)
+    create_data(config)
+    pairs = StreamedPairs(config)
+    batches = [pairs[number] for number in range(3)]
+    clean, mixed = (torch.cat(parts)[:, 0] for parts in zip(*batches, strict=True))
+    only_noise = (clean == 0).all(1)
+    nearly_clean = snr_db(clean, mixed) > 15
+    assert 1 <= only_noise.sum() <= 12 and 1 <= nearly_clean.sum() <= 12
+    assert (mixed[only_noise].square().mean(1) > 0).all()
+
+
+def test_changed_recordings_are_not_streamed_from(streaming, script):
+    script("create_data", "--preset", "audio", *streaming)
+    config = resolve("audio", streaming)
+    samples, names, lengths = load_recordings(config, "noise")
+    assert len(samples) == sum(lengths) and set(names) == {"noise"}
+    path = config.data_folder / "recordings/noise.npy"
+    np.save(path, np.load(path) + 1)
+    code, _, err = script("dataset", "--preset", "audio", *streaming)
+    assert code == 1 and "was changed" in one_error(err)
+    # Data that are stored again need no recordings: what was ours goes, and nothing else.
+    (path.parent / "mine.txt").write_text("kept")
+    assert script("create_data", "--preset", "audio", *streaming, "data.stream=false")[0] == 0
+    assert not path.exists() and (path.parent / "mine.txt").exists()
 
 
 def test_an_empty_recording_is_a_fault(tmp_path):

@@ -157,7 +157,7 @@ def test_checkpoints_hold_the_best_and_the_last_epoch(config, data):
     last = read_checkpoint(config.checkpoint_folder / "last.pt")
     best = read_checkpoint(config.checkpoint_folder / "best.pt")
     assert last["epoch"] == 4 and last["history"] == state.history
-    assert best["epoch"] == best_epoch(state.history)["epoch"]
+    assert best["epoch"] == best_epoch(state.history, config.training)["epoch"]
     generator, stored = load_generator(config.checkpoint_folder / "best.pt")
     assert stored == config and not generator.training
     assert same(best["generator"], generator.state_dict())
