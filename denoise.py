@@ -52,7 +52,7 @@ def main():
     jobs = plan(options.inputs, options.output, options.overwrite)
     if options.figure:
         check_figure(Path(options.figure), jobs, options.overwrite)
-    denoiser = Denoiser.load(checkpoint)
+    denoiser = Denoiser.load(checkpoint, narrow=options.narrow)
     # An .npy array says nothing of its rate.
     array_rate = config.data.source_rate or denoiser.sample_rate
     failed, band_told = 0, False
@@ -66,8 +66,9 @@ def main():
             failed += 1
             continue
         if rate > denoiser.sample_rate and not band_told:
-            print(f"  the denoiser works at {denoiser.sample_rate:,} Hz, so what it gives back "
-                  f"ends at {denoiser.sample_rate / 2:,.0f} Hz")
+            print(f"  the denoiser works up to {denoiser.sample_rate / 2:,.0f} Hz; what lies above "
+                  + ("is left out" if options.narrow else
+                     "is attenuated as the top of that is; leave it out with --narrow"))
             band_told = True
         if options.figure:
             draw_figure(source, target, array_rate, Path(options.figure))
@@ -84,6 +85,9 @@ def add_options(parser):
                         help="the trained denoiser (default: best.pt of the preset)")
     parser.add_argument("--dry", type=float, default=0.0, metavar="0..1",
                         help="share of the recording as it was that is mixed back in (default: 0)")
+    parser.add_argument("--narrow", action="store_true",
+                        help="leave out what lies above the denoiser's band, which is attenuated "
+                             "as the top of the band is otherwise")
     parser.add_argument("--overwrite", action="store_true",
                         help="replace outputs that exist; inputs are never replaced")
     parser.add_argument("--figure", metavar="FILE",

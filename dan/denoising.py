@@ -4,6 +4,7 @@ from math import gcd
 
 import numpy as np
 import torch
+from scipy import ndimage, signal
 
 from dan.recordings import LOUDEST, PIECE, are_far_apart, resample
 from dan.trained import load_generator
@@ -12,14 +13,22 @@ BLOCK_SECONDS = 16  # of what is denoised at a time
 CHANNELS = 4  # of a block that go through the network together
 ROWS = 64  # of an array that are denoised together
 FADE = 256  # samples over which a block gives way to the next
+LEAST = 1e-20  # power
+TOP = 0.5  # of the denoiser's band: above this share of it lies the top, which tells the gain
+GAIN_SECONDS = 0.02  # over which the gain of what lies above the band is taken
 
 
 class Denoiser:
-    """A trained generator as a function on signals of any length and sample rate."""
+    """A trained generator as a function on signals of any length and sample rate.
 
-    def __init__(self, generator, data):
+    Of a recording at a higher rate than its own, what lies above its band is attenuated as the top
+    of the band is, moment by moment, so that a voice stays bright; with `narrow` it is left out.
+    """
+
+    def __init__(self, generator, data, narrow=False):
         """generator: a network of `models.py`; data: the DataConfig it was trained with."""
         self.generator, self.sample_rate = generator.eval(), data.sample_rate
+        self.narrow = narrow
         self.device = next(generator.parameters()).device
         if generator.context is None:
             # The network knows signals of one length alone: blocks of just that length.
@@ -33,10 +42,10 @@ class Denoiser:
             self.block = self.overlap + round_up(BLOCK_SECONDS * self.sample_rate, self.grid)
 
     @classmethod
-    def load(cls, path, device="cpu"):
+    def load(cls, path, device="cpu", narrow=False):
         """The denoiser in a checkpoint of train_gan.py; raises UserError if it is none."""
         generator, config = load_generator(path, device)
-        return cls(generator, config.data)
+        return cls(generator, config.data, narrow)
 
     def __call__(self, array, sample_rate=None):
         """Denoise numbers of shape (..., samples); returns the same shape and type.
@@ -78,26 +87,30 @@ class Denoiser:
         The memory that is used does not depend on the recording's length, and the result does not
         depend on how it is cut into pieces.
         """
-        received = given = 0
+        waiting = []  # the pieces that have gone in, of which nothing has come out
 
-        def counted():
-            nonlocal received
+        def kept():
             for piece in pieces:
-                received += piece.shape[1]
-                yield as_finite(piece)
+                waiting.append(as_finite(piece))
+                yield waiting[-1]
 
-        low = resampled(counted(), sample_rate, self.sample_rate)
-        for piece in resampled(self.denoised(low), self.sample_rate, sample_rate):
+        wide = sample_rate > self.sample_rate and not self.narrow
+        apply = self.apply_with_gain if wide else self.apply
+        low = self.denoised(resampled(kept(), sample_rate, self.sample_rate), apply)
+        for piece in resampled(low, self.sample_rate, sample_rate):
             # There and back again may round up the number of samples.
-            piece = piece[:, : received - given]
-            given += piece.shape[1]
+            recorded = take(waiting, piece.shape[1])
+            piece = piece[:, : recorded.shape[1]]
+            if wide:
+                piece, in_band, gain = np.split(piece, 3)
+                piece = piece + gain * (recorded - in_band)
             yield piece
 
-    def denoised(self, pieces):
+    def denoised(self, pieces, apply):
         """Denoise pieces at the denoiser's own rate, in overlapping blocks that are cross-faded."""
         last, given = None, 0  # given: samples of `last` that are given out
         for block, advance in blocks(pieces, self.block, self.block - self.overlap, self.grid):
-            current, done = self.apply(block), 0
+            current, done = apply(block), 0
             if last is not None:
                 overlap = last.shape[1] - advance
                 fade = min(self.fade, overlap)
@@ -117,6 +130,35 @@ class Denoiser:
         parts = torch.from_numpy(block).unsqueeze(1).split(CHANNELS)
         denoised = [self.generator(part.to(self.device)).cpu() for part in parts]
         return torch.cat(denoised)[:, 0].numpy()
+
+    def apply_with_gain(self, block):
+        """Denoised, as it was, and the gain of the top of the band: (3 · channels, samples).
+
+        The gain is the root of the ratio of energies, after and before, above half of the band.
+        """
+        denoised = self.apply(block)
+        highpass = signal.butter(4, TOP, "high", output="sos")
+        size = max(1, round(GAIN_SECONDS * self.sample_rate))
+        before, after = (
+            ndimage.uniform_filter1d(signal.sosfilt(highpass, x).astype(np.float64) ** 2, size)
+            for x in (block, denoised)
+        )
+        # A moving sum of squares may fall below zero by rounding.
+        gain = np.sqrt(np.clip((after + LEAST) / (before + LEAST), 0, 1))
+        return np.concatenate([denoised, block, gain.astype(np.float32)])
+
+
+def take(pieces, count):
+    """The first `count` samples out of a list of arrays (channels, samples), or all that are left.
+    """
+    taken = []
+    while pieces and count:
+        piece = pieces.pop(0)
+        taken.append(piece[:, :count])
+        if piece.shape[1] > count:
+            pieces.insert(0, piece[:, count:])
+        count -= taken[-1].shape[1]
+    return np.concatenate(taken, axis=1) if taken else np.empty((1, 0), np.float32)
 
 
 def round_up(number, multiple):
