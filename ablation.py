@@ -25,8 +25,9 @@ from dan.realism import realism_score
 from dan.settings import as_text
 from dan.signals import draw
 from dan.storage import manifest_path, read_manifest
+from dan.tables import estimate_all
 from dan.trained import apply_generator, load_generator
-from evaluate import METRICS, estimate_all
+from evaluate import METRICS
 from train_gan import run_training
 
 SHORTENED = {
@@ -212,7 +213,8 @@ def measure(config):
     def denoise(mixed, *_):
         return apply_generator(generator, mixed)
 
-    estimates, values, _ = estimate_all(clean, mixed, None, {"it": denoise}, config)
+    estimates, values, _ = estimate_all(clean, mixed, None, {"it": denoise}, METRICS,
+                                         config.data)
     means = {name: float(np.mean(values["it"][name])) for name in COLUMNS if name in METRICS}
     return means | {"total_snr_db": total_snr_db(clean, estimates["it"]),
                     "realism": 100 * realism_score(denoise, config.data, config.training.seed)}

@@ -2,12 +2,13 @@
 
     python denoise.py noisy.wav -o clean.wav
     python denoise.py recordings more.flac -o cleaned --dry 0.1
-    python denoise.py noisy.wav -o clean.wav --checkpoint my/best.pt --figure clean.png
+    python denoise.py noisy.wav -o clean.wav --checkpoint my/best.pt --listen clean.html
 
-The same from Python:
+The denoiser is the one that you trained last for recordings; if you have trained none, it is the
+one for speech that comes with the project, pretrained/speech.pt. The same from Python:
 
     from denoise import Denoiser
-    denoiser = Denoiser.load("checkpoints/audio/best.pt")
+    denoiser = Denoiser.load("pretrained/speech.pt")
     clean = denoiser(noisy, sample_rate)    # (..., samples) in and out, of any type of number
 """
 
@@ -26,6 +27,7 @@ from dan.command_line import parse_arguments
 from dan.denoising import Denoiser, as_finite, as_type
 from dan.errors import ConfigurationError, UserError, run
 from dan.files import write_atomically, write_bytes
+from dan.listening import Example, write_page
 from dan.recordings import (
     SUFFIXES,
     are_far_apart,
@@ -35,27 +37,34 @@ from dan.recordings import (
     open_audio,
     read_pieces,
 )
+from dan.sections import REPOSITORY
 
 FIGURE_SECONDS = 20
+MOST_EXAMPLES = 12  # on a listening page
+RECORDED_PRESETS = ("speech", "speech-own", "audio")
+PRETRAINED = REPOSITORY / "pretrained/speech.pt"
 FULL_SCALE = 0.999
 CLIPPED_SHARE = 1e-3
 
 
 def main():
-    config, options = parse_arguments(__doc__, add_options, default_preset="audio",
+    config, options = parse_arguments(__doc__, add_options, default_preset="speech",
                                       takes_files=True)
     if not options.inputs or not options.output:
         raise ConfigurationError("name what to denoise, and with -o where to write it; see --help")
-    checkpoint = options.checkpoint or config.checkpoint_folder / "best.pt"
+    checkpoint = choose_checkpoint(options, config)
     if not 0 <= options.dry <= 1:
         raise ConfigurationError(f"--dry {options.dry} is impossible; it must be from 0 to 1")
     jobs = plan(options.inputs, options.output, options.overwrite)
-    if options.figure:
-        check_figure(Path(options.figure), jobs, options.overwrite)
+    if options.figure and len(jobs) > 1:
+        raise ConfigurationError(f"--figure shows one recording, and here are {len(jobs)}")
+    for path in filter(None, (options.figure, options.listen)):
+        check_picture(Path(path), jobs, options.overwrite)
     denoiser = Denoiser.load(checkpoint, narrow=options.narrow)
+    print(f"denoiser: {checkpoint}, for {denoiser.sample_rate:,} samples per second")
     # An .npy array says nothing of its rate.
     array_rate = config.data.source_rate or denoiser.sample_rate
-    failed, band_told = 0, False
+    failed, band_told, examples = 0, False, []
     for source, target in jobs:
         try:
             rate = denoise_file(denoiser, source, target, options.dry, array_rate)
@@ -70,8 +79,17 @@ def main():
                   + ("is left out" if options.narrow else
                      "is attenuated as the top of that is; leave it out with --narrow"))
             band_told = True
-        if options.figure:
-            draw_figure(source, target, array_rate, Path(options.figure))
+        if options.figure or (options.listen and len(examples) < MOST_EXAMPLES):
+            sounds, rate = beginnings(source, target, array_rate)
+            examples.append(Example(source.name, rate, sounds))
+    if options.figure:
+        figure = plots.before_and_after(sounds, rate, source.name)
+        figures.save(figure, Path(options.figure), replace_any=True)
+        print(f"wrote {options.figure}")
+    if options.listen and examples:
+        title = f"Denoised: the first {FIGURE_SECONDS} s of {len(examples)} of {len(jobs)}"
+        write_page(Path(options.listen), title, examples)
+        print(f"wrote {options.listen}; open it in a browser")
     if failed:
         raise UserError(f"{failed} of {len(jobs)} recordings were not denoised, as said above")
 
@@ -82,7 +100,7 @@ def add_options(parser):
     parser.add_argument("-o", "--output", metavar="OUTPUT",
                         help="file for one recording; folder for several, which mirrors theirs")
     parser.add_argument("--checkpoint", metavar="FILE",
-                        help="the trained denoiser (default: best.pt of the preset)")
+                        help="the trained denoiser (default: best.pt of --preset, or as above)")
     parser.add_argument("--dry", type=float, default=0.0, metavar="0..1",
                         help="share of the recording as it was that is mixed back in (default: 0)")
     parser.add_argument("--narrow", action="store_true",
@@ -92,6 +110,20 @@ def add_options(parser):
                         help="replace outputs that exist; inputs are never replaced")
     parser.add_argument("--figure", metavar="FILE",
                         help="also draw waveform and spectrogram, before and after, as PNG")
+    parser.add_argument("--listen", metavar="FILE",
+                        help="also write an HTML page with players, before and after")
+
+
+def choose_checkpoint(options, config):
+    """The path of the denoiser that is asked for; the latest of the user's own; or the shipped one.
+    """
+    if options.checkpoint:
+        return Path(options.checkpoint)
+    if options.preset:
+        return config.checkpoint_folder / "best.pt"
+    folder = config.checkpoint_folder.parent
+    own = [path for name in RECORDED_PRESETS if (path := folder / name / "best.pt").is_file()]
+    return max(own, key=lambda path: path.stat().st_mtime, default=PRETRAINED)
 
 
 def plan(inputs, output, overwrite):
@@ -133,11 +165,10 @@ def real(path):
     return Path(os.path.realpath(path))
 
 
-def check_figure(path, jobs, overwrite):
-    """Raise UserError unless a figure may be written to `path`, beside what `jobs` write."""
-    if len(jobs) > 1:
-        raise ConfigurationError(f"--figure shows one recording, and here are {len(jobs)}")
-    if real(path) in map(real, jobs[0]):
+def check_picture(path, jobs, overwrite):
+    """Raise UserError unless a figure or page may be written to `path`, beside what `jobs` write.
+    """
+    if any(real(path) in map(real, job) for job in jobs):
         raise UserError(f"{path} is a recording; choose another name for the figure")
     if os.path.lexists(path) and not overwrite:
         raise UserError(f"{path} exists; replace it with --overwrite, or choose another name")
@@ -246,9 +277,9 @@ def remarks(seen, values):
         yield f"{seen['clipped'] / values:.1%} of the values are at full scale: it was clipped"
 
 
-def draw_figure(source, target, array_rate, path):
-    """The beginning of the first channel, before and after, as waveform and spectrogram."""
-    beginnings = {}
+def beginnings(source, target, array_rate):
+    """({"before", "after": float32 (samples,)}, sample rate) of the first channel's beginning."""
+    sounds = {}
     for name, recording in (("before", source), ("after", target)):
         if recording.suffix.lower() == ".npy":
             rate = array_rate
@@ -257,9 +288,8 @@ def draw_figure(source, target, array_rate, path):
             with open_audio(recording) as file:
                 rate = file.samplerate
                 samples = file.read(FIGURE_SECONDS * rate, dtype="float32", always_2d=True)[:, 0]
-        beginnings[name] = as_finite(samples)
-    figures.save(plots.before_and_after(beginnings, rate, source.name), path, replace_any=True)
-    print(f"wrote {path}")
+        sounds[name] = as_finite(samples)
+    return sounds, rate
 
 
 if __name__ == "__main__":

@@ -14,32 +14,31 @@ number of sines among them.
 
 import json
 import sys
-import time
+from pathlib import Path
 
 import numpy as np
 
 from dan import figures, plots
-from dan.baselines import (
-    cramer_rao_bound_db,
-    lowpass,
-    pywt,
-    wavelet_shrinkage,
-    wiener,
-)
+from dan.baselines import lowpass, pywt, wavelet_shrinkage, wiener
 from dan.checkpoints import read_checkpoint
 from dan.command_line import parse_arguments
 from dan.configuration import resolve
 from dan.errors import ConfigurationError, UserError, run
 from dan.files import write_bytes
+from dan.listening import refuse_to_replace_page
 from dan.metrics import (
     band_noise_reduction,
     mean_absolute_error,
     residual_spectrum_db,
     si_sdr,
     snr_db,
-    summary,
-    total_snr_db,
-    total_snr_interval,
+)
+from dan.recorded_evaluation import (
+    RECORDED_METRICS,
+    measure_groups,
+    print_groups,
+    recorded_estimators,
+    write_examples,
 )
 from dan.signals import count_sines, draw, unknowns_per_sine
 from dan.sine_fits import (
@@ -49,7 +48,7 @@ from dan.sine_fits import (
     sinusoid_oracle,
     with_known_numbers,
 )
-from dan.storage import created_with, load_signals
+from dan.storage import created_with, load_signals, noise_kinds
 from dan.sweeps import (
     BOUND,
     measure_outside,
@@ -58,10 +57,12 @@ from dan.sweeps import (
     sweep_snr_by_number,
     sweep_spacing,
 )
+from dan.tables import estimate_all, print_table, summarise
 from dan.trained import apply_generator, load_generator
 from models import count_parameters
 
 NUM_EXAMPLES = 2000  # streamed signals that the Wiener filter learns from
+PAGE = "listening.html"
 FIGURES = ("snr_improvement", "residual_spectrum", "training_curves", "comparison", "sweep_snr",
            "sweep_spacing", "sweep_number", "sweep_snr_by_number")
 LONGEST_WIENER = 1024  # samples; covariances grow with the square of the length
@@ -83,15 +84,9 @@ METRICS = {
 
 
 def main():
-    config, options = parse_arguments(
-        __doc__,
-        lambda parser: parser.add_argument(
-            "--presets", nargs="+", metavar="NAME",
-            help="compare these trained presets; those that are not trained are left out",
-        ),
-    )
-    presets = options.presets or [config.preset]
-    denoisers, results = load_denoisers(config, presets, skip_missing=bool(options.presets))
+    config, options = parse_arguments(__doc__, add_options)
+    paths = denoiser_paths(config, options)
+    denoisers, results = load_denoisers(config, paths)
     if options.presets:
         json_path = config.checkpoint_folder.parent / "comparison.json"
         image_folder = config.image_folder.parent / "comparison"
@@ -99,23 +94,31 @@ def main():
         json_path = config.checkpoint_folder / "evaluation.json"
         image_folder = config.image_folder
     figures.refuse_to_replace([image_folder / f"{name}.png" for name in FIGURES])
+    refuse_to_replace_page(image_folder / PAGE)
     signals = {"validation": [load_signals(config, "validation", kind)[:, 0].numpy()
                               for kind in ("clean", "mixed")]}
     recorded = created_with(config).is_recorded
+    metrics = RECORDED_METRICS if recorded else METRICS
     if not recorded:
         clean, _, mixed = draw(config.data, "test", config.evaluation.num_test)
         signals["test"] = clean, mixed
     estimators = all_estimators(config, recorded, denoisers)
     for split, (clean, mixed) in signals.items():
         numbers = None if recorded else count_sines(config.data, split, len(clean))
-        estimates, values, seconds = estimate_all(clean, mixed, numbers, estimators, config)
-        results["signals"][split] = summarise(
-            clean, mixed, numbers, estimates, values, seconds, config.data
-        )
-        print_table(split, results["signals"][split])
+        estimates, values, seconds = estimate_all(clean, mixed, numbers, estimators, metrics,
+                                                  config.data)
+        results["signals"][split] = summarise(clean, mixed, numbers, estimates, values, seconds,
+                                              metrics, config.data)
+        print_table(split, results["signals"][split], metrics)
     # The figures show the last split, the test signals if there are any.
     draw_figures(image_folder, config.data, f"{len(clean)} {split} signals", clean, estimates,
                  values)
+    if recorded:
+        kinds = noise_kinds(config)
+        results["groups"] = measure_groups(values, clean, mixed, kinds)
+        print_groups(results["groups"], metrics)
+        write_examples(image_folder / PAGE, clean, mixed, estimates, values, kinds, config.data,
+                       next(iter(denoisers)))
     if options.presets:
         checkpoints = {n: read_checkpoint(folder_of(config, n) / "last.pt") for n in denoisers}
         figures.save(plots.training_curves(checkpoints), image_folder / "training_curves.png")
@@ -128,37 +131,57 @@ def main():
             print_outside(results["outside"])
     write_bytes(json_path, json.dumps(results, indent=1, allow_nan=False).encode())
     for name, facts in results["denoisers"].items():
-        print(f"{name}: {facts['parameters']:,} parameters, {facts['epochs']} epochs, "
-              f"{facts['training_seconds']:.0f} s of training")
+        trained = "" if facts["epochs"] is None else (
+            f", {facts['epochs']} epochs, {facts['training_seconds']:.0f} s of training")
+        print(f"{name}: {facts['parameters']:,} parameters{trained}")
     print(f"wrote {json_path} and {image_folder}")
 
 
-def load_denoisers(config, presets, skip_missing):
-    """({preset: generator}, results to be): the trained presets and what there is to say of them.
+def add_options(parser):
+    parser.add_argument(
+        "--presets", nargs="+", metavar="NAME",
+        help="compare these trained presets; those that are not trained are left out",
+    )
+    parser.add_argument("--checkpoint", metavar="FILE",
+                        help="measure this denoiser instead of the preset's own")
 
-    Raises UserError for a preset that is not trained, or, with `skip_missing`, if none is.
+
+def denoiser_paths(config, options):
+    """{name: checkpoint} of what is to be measured; raises UserError if none of it is there."""
+    if options.checkpoint:
+        return {Path(options.checkpoint).stem: Path(options.checkpoint)}
+    if not options.presets:
+        return {config.preset: config.checkpoint_folder / "best.pt"}
+    paths = {name: folder_of(config, name) / "best.pt" for name in options.presets}
+    for name in [name for name, path in paths.items() if not path.exists()]:
+        print(f"left out {name}, which is not trained: {paths.pop(name)} is missing",
+              file=sys.stderr)
+    if not paths:
+        raise UserError(f"none of {', '.join(options.presets)} is trained; run train_gan.py "
+                        "--preset NAME")
+    return paths
+
+
+def load_denoisers(config, paths):
+    """({name: generator}, results to be): the trained generators, and what is to be said of them.
     """
     denoisers, results = {}, {"preset": config.preset, "denoisers": {}, "signals": {}}
-    for name in presets:
-        path = folder_of(config, name) / "best.pt"
-        if skip_missing and not path.exists():
-            print(f"left out {name}, which is not trained: {path} is missing", file=sys.stderr)
-            continue
+    for name, path in paths.items():
         generator, trained = load_generator(path)
         if trained.data.sample_rate != config.data.sample_rate:
             raise ConfigurationError(
                 f"{path} was trained with data.sample_rate={trained.data.sample_rate}, this run "
                 f"has {config.data.sample_rate}; evaluate at the rate of the training"
             )
-        last = read_checkpoint(path.with_name("last.pt"))
+        last = {"epoch": None, "seconds": None}
+        if path.name == "best.pt":
+            last = read_checkpoint(path.with_name("last.pt"))
         denoisers[name] = generator
         results["denoisers"][name] = {
             "parameters": count_parameters(generator),
             "epochs": last["epoch"],
             "training_seconds": last["seconds"],
         }
-    if not denoisers:
-        raise UserError(f"none of {', '.join(presets)} is trained; run train_gan.py --preset NAME")
     return denoisers, results
 
 
@@ -182,6 +205,8 @@ def all_estimators(config, recorded, denoisers):
     if data.length <= LONGEST_WIENER:
         examples = clean_examples(config)
         estimators["Wiener"] = lambda mixed, snr, numbers: wiener(mixed, examples, snr)
+    if recorded:
+        estimators |= recorded_estimators(data)
     if pywt:
         estimators["wavelet"] = lambda mixed, snr, numbers: wavelet_shrinkage(mixed)
     if not recorded and data.length <= LONGEST_WIENER:
@@ -202,81 +227,6 @@ def clean_examples(config):
     if config.data.stream:
         return draw(config.data, "train", NUM_EXAMPLES)[0]
     return load_signals(config, "train", "clean")[:, 0].numpy()
-
-
-def estimate_all(clean, mixed, numbers, estimators, config):
-    """Every estimator on the signals (count, length), and every metric of what it gives.
-
-    Returns {method: estimate}, {method: {metric: array of one value for each signal}} and
-    {method: seconds for 1,000 signals}.
-    """
-    snr, estimates, seconds = total_snr_db(clean, mixed), {}, {}
-    for name, estimator in estimators.items():
-        started = time.perf_counter()
-        estimates[name] = estimator(mixed, snr, numbers)
-        seconds[name] = 1000 / len(mixed) * (time.perf_counter() - started)
-        if not np.isfinite(estimates[name]).all():
-            raise UserError(f"{name} gives values that are not finite; train it again")
-    values = {
-        name: {key: function(clean, mixed, estimate, config.data)
-               for key, (_, _, function) in METRICS.items()}
-        for name, estimate in estimates.items()
-    }
-    return estimates, values, seconds
-
-
-def summarise(clean, mixed, numbers, estimates, values, seconds, data):
-    """What is printed and stored; sines have a bound, and every method a distance to it."""
-    methods = {
-        method: {name: summary(array, METRICS[name][1]) for name, array in metrics.items()}
-        for method, metrics in values.items()
-    }
-    for method, estimate in estimates.items():
-        methods[method]["total_snr_db"] = total_snr_db(clean, estimate)
-        methods[method]["total_snr_confidence_95"] = total_snr_interval(clean, estimate)
-        methods[method]["seconds_per_1000_signals"] = seconds[method]
-    result = {"count": len(clean), "methods": methods}
-    if numbers is not None:
-        unknowns = numbers * unknowns_per_sine(data)
-        bound, mean = cramer_rao_bound_db(clean, mixed, unknowns)
-        result["bound_db"], result["mean_at_bound_db"] = bound, mean
-        for metrics in methods.values():
-            metrics["distance_to_bound_db"] = bound - metrics["total_snr_db"]
-    return result
-
-
-def print_table(split, result):
-    """Three lines a method: mean ± 95 % confidence interval, median, worst."""
-    bound = ""
-    if "bound_db" in result:
-        bound = (f"; Cramér–Rao bound on the total SNR: {result['bound_db']:.2f} dB (mean of the "
-                 f"signals' dB there: {result['mean_at_bound_db']:.2f})")
-    headings = [*(heading for heading, _, _ in METRICS.values()), "total SNR in dB"]
-    headings += ["to the bound"] if bound else []
-    headings += ["s per 1,000"]
-    print(f"\n{result['count']} {split} signals{bound}\n{'':<20}"
-          + "".join(f"{heading:>17}" for heading in headings))
-    for method, metrics in result["methods"].items():
-        rows = {
-            f"{method} mean": lambda m: with_interval(m["mean"], m["confidence_95"]),
-            "  median": lambda m: f"{m['median']:.3f}",
-            "  worst": lambda m: f"{m['worst']:.3f}",
-        }
-        for label, text in rows.items():
-            cells = [text(metrics[name]) for name in METRICS]
-            if label.endswith("mean"):
-                cells += [with_interval(metrics["total_snr_db"],
-                                        metrics["total_snr_confidence_95"], 2)]
-                cells += [f"{metrics['distance_to_bound_db']:.2f}"] if bound else []
-                cells += [f"{metrics['seconds_per_1000_signals']:.2f}"]
-            print(f"{label:<20}" + "".join(f"{cell:>17}" for cell in cells))
-    print()
-
-
-def with_interval(value, half_width, digits=3):
-    """A value with its confidence interval, which a single signal has not."""
-    interval = "" if half_width is None else f" ± {half_width:.{digits}f}"
-    return f"{value:.{digits}f}{interval}"
 
 
 def draw_figures(folder, data, signals, clean, estimates, values):

@@ -27,10 +27,15 @@ def save(figure, path, replace_any=False):
     """
     if not replace_any:
         refuse_to_replace([path])
+    write_bytes(path, as_png(figure))
+
+
+def as_png(figure):
+    """A figure as the bytes of a PNG file."""
     image = io.BytesIO()
     # Without the version of matplotlib in it, the same figure is the same file.
     figure.savefig(image, format="png", dpi=DPI, metadata={"Software": MARK})
-    write_bytes(path, image.getbuffer())
+    return image.getvalue()
 
 
 def refuse_to_replace(paths):

@@ -3,8 +3,19 @@
 Signals are arrays of shape (..., length).
 """
 
+import warnings
+
 import numpy as np
 from scipy import stats
+
+try:
+    import pystoi
+except ImportError:  # for benchmarks: without it, there is no such column
+    pystoi = None
+try:
+    import pesq
+except ImportError:
+    pesq = None
 
 
 def snr_db(clean, estimate):
@@ -46,6 +57,36 @@ def si_sdr(clean, estimate):
     return snr_db(scale[..., None] * clean, estimate)
 
 
+def stoi(clean, estimate, sample_rate):
+    """Short-time objective intelligibility of each signal, from 0 to 1; NaN where it is too short.
+
+    Taal, Hendriks, Heusdens, Jensen, "An algorithm for intelligibility prediction of time–frequency
+    weighted noisy speech" (2011); signals (count, length). Needs pystoi.
+    """
+    values = []
+    for one, other in zip(clean, estimate, strict=True):
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            value = pystoi.stoi(one, other, sample_rate)
+        # Of less than 0.4 s of speech pystoi warns, and gives a value of no meaning.
+        values.append(np.nan if any(w.category is RuntimeWarning for w in warned) else value)
+    return np.array(values)
+
+
+def wideband_pesq(clean, estimate, sample_rate):
+    """Perceptual evaluation of speech quality, from 1 to 4.6; NaN where it finds no utterance.
+
+    ITU-T P.862.2, at 16,000 samples per second alone; signals (count, length). Needs pesq.
+    """
+    values = []
+    for one, other in zip(clean, estimate, strict=True):
+        try:
+            values.append(pesq.pesq(sample_rate, one, other, "wb"))
+        except pesq.PesqError:
+            values.append(np.nan)
+    return np.array(values)
+
+
 def mean_absolute_error(clean, estimate):
     """Mean of |estimate − clean| of each signal, in the signals' unit, shape (...,)."""
     return abs(estimate - clean).mean(-1)
@@ -74,9 +115,11 @@ def residual_spectrum_db(clean, estimate):
 def summary(values, worst=min):
     """Mean, half-width of its 95 % confidence interval (Student's t), median and worst value.
 
-    The half-width is None for a single value, which has no spread.
+    The half-width is None for a single value, which has no spread. What is not a number is left
+    out, unless nothing else is there.
     """
     values = np.asarray(values, np.float64)
+    values = values[~np.isnan(values)] if not np.isnan(values).all() else np.zeros(1)
     half_width = None
     if len(values) > 1:
         half_width = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))

@@ -284,26 +284,40 @@ def before_and_after(recordings, sample_rate, name):
     figure, axes = new_figure(
         2, len(recordings), figsize=(12, 6), sharex=True, sharey="row"
     )
-    spectra = {title: spectrogram_db(samples, sample_rate)
-               for title, samples in recordings.items()}
-    loudest = max(level.max() for _, _, level in spectra.values())
-    for (title, samples), column in zip(recordings.items(), axes.T, strict=True):
+    for (title, samples), axis in zip(recordings.items(), axes[0], strict=True):
         time = np.arange(len(samples)) / sample_rate
-        column[0].plot(time, samples, color=colour_of({"before": "mixed"}.get(title, "denoised")),
-                       linewidth=0.5)
-        column[0].set_title(title)
-        column[0].grid(alpha=0.3)
-        times, frequencies, level = spectra[title]
-        image = column[1].pcolormesh(times, frequencies, level, vmin=loudest - 80, vmax=loudest,
-                                     cmap="magma", shading="nearest", rasterized=True)
-        column[1].set_xlabel("time in s")
+        axis.plot(time, samples, color=colour_of({"before": "mixed"}.get(title, "denoised")),
+                  linewidth=0.5)
+        axis.set_title(title)
+        axis.grid(alpha=0.3)
     axes[0, 0].set_ylabel("amplitude")
-    axes[1, 0].set_ylabel("frequency in Hz")
-    figure.colorbar(image, ax=axes[1], label="level in dB", aspect=15)
+    draw_spectrograms(figure, axes[1], recordings, sample_rate)
     title = f"{name}: before and after denoising"
     # A name may hold dollar signs, which are no mathematics, and bytes that are no text.
     figure.suptitle(title.encode(errors="replace").decode(), parse_math=False)
     return figure
+
+
+def spectrograms(sounds, sample_rate):
+    """The spectrograms of {name: array (samples,)} in a row, with common levels."""
+    figure, axes = new_figure(1, len(sounds), figsize=(12, 3.2), sharex=True, sharey=True)
+    axes = np.atleast_1d(axes)
+    for name, axis in zip(sounds, axes, strict=True):
+        axis.set_title(name)
+    draw_spectrograms(figure, axes, sounds, sample_rate)
+    return figure
+
+
+def draw_spectrograms(figure, axes, sounds, sample_rate):
+    """A spectrogram of each sound into each of the axes, over 80 dB below the loudest."""
+    spectra = [spectrogram_db(samples, sample_rate) for samples in sounds.values()]
+    loudest = max(level.max() for _, _, level in spectra)
+    for axis, (times, frequencies, level) in zip(axes, spectra, strict=True):
+        image = axis.pcolormesh(times, frequencies, level, vmin=loudest - 80, vmax=loudest,
+                                cmap="magma", shading="nearest", rasterized=True)
+        axis.set_xlabel("time in s")
+    axes[0].set_ylabel("frequency in Hz")
+    figure.colorbar(image, ax=list(axes), label="level in dB", aspect=15)
 
 
 def spectrogram_db(samples, sample_rate):
