@@ -1,17 +1,21 @@
 # make run    set up, then create the data, check it, train and evaluate (ARGS="--preset dan-small")
+# make demo   set up, then denoise an example and say where to listen
 # make test   set up, lint and test
 # make docs   make docs/settings.md out of config.py
 PYTHON ?= python3
 ARGS ?=
 BIN = .venv/bin
 
-.PHONY: run test benchmark docs
+.PHONY: run demo test benchmark docs
 
 run: .venv/installed
 	$(BIN)/python create_data.py $(ARGS)
 	$(BIN)/python dataset.py $(ARGS)
 	$(BIN)/python train_gan.py --restart $(ARGS)
 	$(BIN)/python evaluate.py $(ARGS)
+
+demo: .venv/installed
+	$(BIN)/python -m dan.demo
 
 test: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -103,6 +103,8 @@ class ShortTimeGeneratorConfig(sections.ShortTimeGeneratorSection):
                                odd=True)
     frame_kernel_size: int = setting(3, "kernel length of the blocks in frames, odd", 1, 255,
                                      odd=True)
+    longest_dilation: int = setting(8, "blocks are dilated by 1, 2, 4 … to this many frames, and "
+                                    "again; a power of 2", 1, 1024, power_of_two=True)
     frame_length: int = setting(256, "samples of a frame, a power of 2; frames overlap by half",
                                 16, 2**14, power_of_two=True)
     level_frames: int = setting(31, "frames to either side that the level is taken over", 1, 4096)
@@ -154,9 +156,10 @@ class TrainingConfig:
                             choices=tuple(GAN_LOSSES))
     adversarial_weight: float = setting(0.02, "weight of the adversarial loss", 0, 1e6)
     reconstruction_loss: str = setting(
-        "L1", "L1 (mean absolute error), L2, log-cosh, improvement (error over noise energy), or "
-        "SNR+spectrum (output SNR and compressed spectra); the last two are the same at every "
-        "level", choices=tuple(RECONSTRUCTION_LOSSES),
+        "L1", "L1 (mean absolute error), L2, log-cosh, improvement (error over noise energy), "
+        "SNR+spectrum (output SNR and compressed spectra) or speech (that, and how alike the "
+        "envelopes are); the last three are the same at every level",
+        choices=tuple(RECONSTRUCTION_LOSSES),
     )
     reconstruction_weight: float = setting(9.0, "weight of the reconstruction loss", 0, 1e6)
     feature_weight: float = setting(0.0, "weight of the deep feature loss", 0, 1e6)

@@ -25,7 +25,6 @@ from dan.command_line import parse_arguments
 from dan.configuration import resolve
 from dan.errors import ConfigurationError, UserError, run
 from dan.files import write_bytes
-from dan.listening import refuse_to_replace_page
 from dan.metrics import (
     band_noise_reduction,
     mean_absolute_error,
@@ -63,8 +62,10 @@ from models import count_parameters
 
 NUM_EXAMPLES = 2000  # streamed signals that the Wiener filter learns from
 PAGE = "listening.html"
-FIGURES = ("snr_improvement", "residual_spectrum", "training_curves", "comparison", "sweep_snr",
-           "sweep_spacing", "sweep_number", "sweep_snr_by_number")
+FIGURES = [f"{name}.png" for name in (
+    "snr_improvement", "residual_spectrum", "training_curves", "comparison", "sweep_snr",
+    "sweep_spacing", "sweep_number", "sweep_snr_by_number",
+)]
 LONGEST_WIENER = 1024  # samples; covariances grow with the square of the length
 # For each column of the table its title, which of a method's values is the worst, and the function
 # that gives one value for each signal.
@@ -93,8 +94,7 @@ def main():
     else:
         json_path = config.checkpoint_folder / "evaluation.json"
         image_folder = config.image_folder
-    figures.refuse_to_replace([image_folder / f"{name}.png" for name in FIGURES])
-    refuse_to_replace_page(image_folder / PAGE)
+    figures.refuse_to_replace([image_folder / name for name in (*FIGURES, PAGE)])
     signals = {"validation": [load_signals(config, "validation", kind)[:, 0].numpy()
                               for kind in ("clean", "mixed")]}
     recorded = created_with(config).is_recorded

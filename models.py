@@ -195,8 +195,8 @@ class ShortTimeGenerator(nn.Module):
     "Conv-TasNet" (2019). `context` is how many samples an output depends on to either side.
     """
 
-    def __init__(self, channels, levels, blocks, kernel_size, frame_kernel_size, frame_length,
-                 level_frames):
+    def __init__(self, channels, levels, blocks, kernel_size, frame_kernel_size, longest_dilation,
+                 frame_length, level_frames):
         super().__init__()
         self.frame_length, self.hop = frame_length, frame_length // 2
         self.level_frames = level_frames
@@ -207,7 +207,7 @@ class ShortTimeGenerator(nn.Module):
             nn.Sequential(nn.Conv2d(i, o, **frequency), nn.BatchNorm2d(o), nn.SiLU())
             for i, o in pairwise([4, *widths])
         )
-        dilations = [2 ** (block % DILATIONS) for block in range(blocks)]
+        dilations = [2 ** (block % longest_dilation.bit_length()) for block in range(blocks)]
         self.blocks = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(widths[-1], widths[-1], (frame_kernel_size, 3), padding="same",

@@ -1,5 +1,7 @@
 """The presets: named configurations, each as what it changes of the defaults in config.py."""
 
+from dataclasses import replace
+
 from config import (
     Config,
     DataConfig,
@@ -14,6 +16,21 @@ from config import (
 
 DEFAULT_PRESET = "dan"
 SPECTRAL_TRAINING = TrainingConfig(batch_size=16, pretrain_epochs=35, max_epochs=50, slowest=1.0)
+SPEECH = Config(
+    data=DataConfig(
+        sample_rate=16_000, duration=2.0, low_freq=100.0, high_freq=4000.0, snr_db=(-5.0, 15.0),
+        noise_source="synthetic", noise_speed=(0.7, 1.4), clean_speed=(0.8, 1.25),
+        vary_clean=True, bare_share=0.06, stream=True, num_train=8000, num_validation=240,
+    ),
+    generator=ShortTimeGeneratorConfig(levels=5, blocks=8, longest_dilation=32, frame_length=512),
+    discriminator=DiscriminatorConfig(depth=5),
+    training=TrainingConfig(
+        batch_size=16, pretrain_epochs=9, max_epochs=9, generator_lr=7e-3, warmup=0.15,
+        reconstruction_loss="speech", adversary="none",
+    ),
+    evaluation=EvaluationConfig(lowpass_passband=4000.0, lowpass_stopband=5000.0),
+    paths=PathsConfig(data="data/speech"),
+)
 PRESETS = {
     # The published sizes: 282,177 parameters in the generator, 10,577 in the discriminator.
     "dan": Config(),
@@ -54,20 +71,13 @@ PRESETS = {
         paths=PathsConfig(data="data/any"),
     ),
     # Speech at 16 kHz, for voices and noises it never met: pretrained/speech.pt was trained so.
-    "speech": Config(
-        data=DataConfig(
-            sample_rate=16_000, duration=2.0, low_freq=100.0, high_freq=4000.0, snr_db=(-5.0, 15.0),
-            noise_source="synthetic", noise_speed=(0.7, 1.4), clean_speed=(0.8, 1.25),
-            vary_clean=True, bare_share=0.04, stream=True, num_train=8000, num_validation=240,
-        ),
-        generator=ShortTimeGeneratorConfig(levels=5, frame_length=512),
-        discriminator=DiscriminatorConfig(depth=5),
-        training=TrainingConfig(
-            batch_size=16, pretrain_epochs=10, max_epochs=10, generator_lr=7e-3, warmup=0.15,
-            reconstruction_loss="SNR+spectrum", adversary="none",
-        ),
-        evaluation=EvaluationConfig(lowpass_passband=4000.0, lowpass_stopband=5000.0),
-        paths=PathsConfig(data="data/speech"),
+    "speech": SPEECH,
+    # The same generator, trained on for one's own voices and noises: --from pretrained/speech.pt.
+    "speech-own": replace(
+        SPEECH,
+        data=replace(SPEECH.data, num_train=2400, num_validation=100),
+        training=replace(SPEECH.training, pretrain_epochs=2, max_epochs=2, generator_lr=2e-3),
+        paths=PathsConfig(data="data/speech-own"),
     ),
     # Train on your own recordings: speech, birds, machines at 8 kHz.
     "audio": Config(

@@ -4,6 +4,7 @@
     python train_gan.py --preset dan-small training.max_epochs=60
     python train_gan.py --resume            # go on from checkpoints/<preset>/last.pt
     python train_gan.py --restart           # begin anew; the earlier training is moved aside
+    python train_gan.py --preset speech-own --from pretrained/speech.pt     # train that on
 
 Writes best.pt, last.pt and history.csv to checkpoints/<preset>/ and the figures to
 images/<preset>/. Next: python evaluate.py
@@ -29,7 +30,7 @@ from dan.files import locked
 from dan.losses import GAN_LOSSES, RECONSTRUCTION_LOSSES, feature_loss
 from dan.metrics import snr_db
 from dan.storage import check_manifest, fingerprint
-from dan.trained import apply_generator, load_generator
+from dan.trained import apply_generator, load_generator, take_generator
 from dan.training import (
     best_epoch,
     choose_device,
@@ -48,31 +49,35 @@ NUM_PLOTTED = 8
 
 def main():
     config, options = parse_arguments(__doc__, add_options)
-    if options.resume and options.restart:
-        raise ConfigurationError("--resume goes on and --restart begins anew; choose one")
+    if options.resume and (options.restart or options.begin_with):
+        raise ConfigurationError("--resume goes on with the training that is there, while "
+                                 "--restart and --from begin one; choose")
     if options.resume and not (config.checkpoint_folder / "last.pt").exists():
         raise UserError(f"{config.checkpoint_folder / 'last.pt'} is missing; there is no training "
                         "to resume")
     if not options.resume and not options.restart:
         refuse_to_replace(config.checkpoint_folder)
     figures.refuse_to_replace(figure_paths(config))
-    state = run_training(config, options.resume, options.restart, draws=True)
+    state = run_training(config, options.resume, options.restart, options.begin_with, draws=True)
     best = best_epoch(state.history, config.training)
     print(f"{state.epoch} epochs in {state.seconds:.0f} s; best epoch {best['epoch']}: validation "
           f"SNR {best['validation_snr_db']:.2f} dB\nwrote {config.checkpoint_folder} and "
           f"{config.image_folder}")
 
 
-def run_training(config, resumes=False, restarts=False, draws=False):
+def run_training(config, resumes=False, restarts=False, begin_with=None, draws=False):
     """Train as configured, saving every epoch; returns the state.
 
     resumes: go on from last.pt; restarts: move an earlier training aside, instead of refusing;
+    begin_with: a checkpoint whose generator is trained on, instead of one with new weights;
     draws: draw the figures in the end.
     """
     make_deterministic()
     device, folder = choose_device(config.training.device), config.checkpoint_folder
     train_loader, validation_loader = loaders(config, device)
     state, signals = new_training(config, device), fingerprint(check_manifest(config))
+    if begin_with:
+        take_generator(state.generator, config, begin_with)
     if uses_feature_network(config.training):
         state.feature_network = build_feature_network(config).to(device)
     with locked(folder):
@@ -103,6 +108,9 @@ def add_options(parser):
     parser.add_argument("--resume", action="store_true",
                         help="go on from last.pt instead of beginning; training.max_epochs may be "
                              "another, but the learning rates then follow another schedule")
+    parser.add_argument("--from", metavar="FILE", dest="begin_with",
+                        help="train the generator in this checkpoint on, with all that the preset "
+                             "says of data and training")
     parser.add_argument("--restart", action="store_true",
                         help="begin anew where there is a training, which is moved aside")
 

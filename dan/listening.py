@@ -6,20 +6,18 @@
 import base64
 import html
 import io
-import os
 from typing import NamedTuple
 
 import numpy as np
 import soundfile
 
 from dan import figures, plots
-from dan.errors import UserError
-from dan.files import check_regular, write_bytes
+from dan.files import write_bytes
 
 LOWEST_RATE = 3000  # Hz, below which browsers play nothing
-MARK = f'<meta name="generator" content="{figures.MARK}">'
 PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8">{mark}
+<html lang="en"><head><meta charset="utf-8">
+<meta name="generator" content="{mark}">
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>
 <style>
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em;
@@ -45,22 +43,13 @@ class Example(NamedTuple):
 
 def listening_page(title, examples):
     """The page as text: for each example its players, its spectrograms and its figures."""
-    return PAGE.format(title=html.escape(title), mark=MARK, body="\n".join(map(section, examples)))
+    return PAGE.format(title=html.escape(title), mark=figures.MARK,
+                       body="\n".join(map(section, examples)))
 
 
 def write_page(path, title, examples):
     """Write the page to `path` at once."""
     write_bytes(path, listening_page(title, examples).encode("utf-8", "replace"))
-
-
-def refuse_to_replace_page(path):
-    """Raise UserError if there is a file at `path` that `write_page` did not write."""
-    if os.path.lexists(path):
-        check_regular(path)
-        with open(path, "rb") as file:
-            if MARK.encode() not in file.read(400):
-                raise UserError(f"{path} was not written by this project, so it is not replaced; "
-                                "move it away, or choose another folder with paths.images=")
 
 
 def section(example):
@@ -84,9 +73,11 @@ def section(example):
 
 
 def as_wav(samples, sample_rate):
-    """Samples between −1 and 1 as the bytes of a WAV file of 16 bit."""
+    """Samples between −1 and 1 as the bytes of a WAV file of 16 bit, which tells who wrote it."""
     content = io.BytesIO()
-    soundfile.write(content, samples, sample_rate, "PCM_16", format="WAV")
+    with soundfile.SoundFile(content, "w", sample_rate, 1, "PCM_16", format="WAV") as file:
+        file.comment = figures.MARK
+        file.write(samples)
     return content.getvalue()
 
 

@@ -41,6 +41,22 @@ def load_generator(path, device="cpu"):
     return generator.eval(), config
 
 
+def take_generator(generator, config, path):
+    """Load the weights of the checkpoint at `path` into a generator, to train it on.
+
+    Raises ConfigurationError where it is of another size, or for another sample rate.
+    """
+    trained, stored = load_generator(path)
+    rates = stored.data.sample_rate, config.data.sample_rate
+    if stored.generator != config.generator or rates[0] != rates[1]:
+        raise ConfigurationError(
+            f"{path} has another generator than this run (preset {stored.preset}, {rates[0]:,} "
+            f"samples per second; here {config.preset}, {rates[1]:,}); give the preset and the "
+            "generator.* that it was trained with"
+        )
+    generator.load_state_dict(trained.state_dict())
+
+
 def load_weights(network, weights, path):
     """Load a state dictionary out of the checkpoint at `path` into a network.
 

@@ -1,0 +1,98 @@
+"""Measuring denoisers of recordings: by kind and SNR, the other denoisers, the listening page."""
+
+import base64
+import io
+import re
+
+import numpy as np
+import pytest
+import soundfile
+
+from dan import figures, metrics
+from dan.errors import UserError
+from dan.listening import Example, listening_page, write_page
+from dan.recorded_baselines import log_mmse, log_mmse_gain
+from dan.recorded_evaluation import measure_groups, print_groups
+from dan.signals import mix
+
+RATE = 16_000
+
+
+def voice(seconds=2.0, rate=RATE):
+    """Syllables: harmonics that swell four times a second."""
+    time = np.arange(round(seconds * rate)) / rate
+    harmonics = sum(np.sin(2 * np.pi * 150 * k * time) / k for k in range(1, 20))
+    return (harmonics * np.maximum(0, np.sin(2 * np.pi * 4 * time))).astype(np.float32)
+
+
+@pytest.mark.parametrize(("prior", "posterior"), [(0.1, 0.5), (1, 1), (3, 10), (30, 2)])
+def test_the_log_mmse_gain_is_the_mean_logarithm_of_the_posterior(prior, posterior):
+    # Given the noisy value Y (noise of power 1), the clean one is Gaussian round the Wiener
+    # estimate; the estimate of its magnitude is the exponential of the mean logarithm.
+    rng, share = np.random.default_rng(0), prior / (1 + prior)
+    noise = rng.normal(size=(2, 400_000)) * np.sqrt(share / 2)
+    magnitude = np.abs(share * np.sqrt(posterior) + noise[0] + 1j * noise[1])
+    simulated = np.exp(np.log(magnitude).mean()) / np.sqrt(posterior)
+    assert log_mmse_gain(prior, posterior) == pytest.approx(simulated, rel=5e-3)
+
+
+def test_log_mmse_gains_on_stationary_noise():
+    clean = np.stack([voice()] * 2)
+    mixed = mix(clean, np.random.default_rng(0).normal(size=clean.shape), 0.0)
+    denoised = log_mmse(mixed, RATE)
+    assert denoised.shape == clean.shape
+    assert (metrics.si_sdr(clean, denoised) - metrics.si_sdr(clean, mixed)).min() > 5
+
+
+def test_groups_hold_the_means_of_their_signals(capsys):
+    rng = np.random.default_rng(0)
+    clean = rng.normal(size=(4, 1000))
+    mixed = mix(clean, rng.normal(size=clean.shape), np.array([[1.0], [2], [7], [-6]]))
+    values = {"input": {"si_sdr_improvement_db": np.zeros(4), "stoi": np.full(4, 0.5)},
+              "ours": {"si_sdr_improvement_db": np.array([1.0, 3, 5, 7]),
+                       "stoi": np.array([0.6, np.nan, 0.8, 0.9])}}
+    groups = measure_groups(values, clean, mixed, ["hum", "hum", "babble", "babble"])
+    kinds, snrs = groups["by kind of noise"], groups["by input SNR"]
+    assert kinds["hum"]["count"] == 2
+    assert kinds["hum"]["ours"] == pytest.approx({"si_sdr_improvement_db": 2, "stoi": 0.1})
+    assert kinds["babble"]["ours"]["stoi"] == pytest.approx(0.35)
+    assert list(snrs) == ["-10 to -5 dB", "0 to 5 dB", "5 to 10 dB"]
+    assert snrs["0 to 5 dB"]["ours"]["si_sdr_improvement_db"] == pytest.approx(2)
+    print_groups(groups, {"si_sdr_improvement_db": ("SI-SDR improv.",), "stoi": ("STOI",)})
+    out = capsys.readouterr().out
+    assert "SI-SDR improv. by kind of noise" in out and "STOI gain by input SNR" in out
+
+
+def test_intelligibility_and_quality_are_measured():
+    pytest.importorskip("pystoi")
+    pytest.importorskip("pesq")
+    clean = voice(3)[None]
+    worse, better = (mix(clean, np.random.default_rng(0).normal(size=clean.shape), snr)
+                     for snr in (0.0, 20.0))
+    assert metrics.stoi(clean, clean, RATE)[0] == pytest.approx(1, abs=1e-6)
+    assert metrics.stoi(clean, worse, RATE)[0] < metrics.stoi(clean, better, RATE)[0] < 1
+    assert np.isnan(metrics.stoi(clean[:, :2000], clean[:, :2000], RATE)[0])
+    assert (metrics.wideband_pesq(clean, worse, RATE)
+            < metrics.wideband_pesq(clean, better, RATE)).all()
+    assert np.isnan(metrics.wideband_pesq(clean * 0, clean, RATE)[0])
+
+
+def test_a_listening_page_needs_nothing_else(tmp_path):
+    sounds = {"noisy": 3 * voice(), "denoised": voice()}
+    page = listening_page("<Mine>", [Example("a & b", RATE, sounds, {"SI-SDR in dB": "1 → 9"}),
+                                     Example("slow", 256, {"noisy": voice(rate=256)})])
+    assert "&lt;Mine&gt;" in page and "a &amp; b" in page and "1 → 9" in page
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    players = re.findall(r'src="data:audio/wav;base64,([^"]+)"', page)
+    noisy, denoised = (soundfile.read(io.BytesIO(base64.b64decode(text)))[0] for text in players)
+    np.testing.assert_allclose(noisy, 3 * denoised, atol=1e-3)  # at a common level
+    assert np.abs(noisy).max() == pytest.approx(0.9, abs=1e-3)
+    assert "too slow to be heard" in page and page.count("data:image/png") == 2
+    path = tmp_path / "listen.html"
+    write_page(path, "Mine", [Example("slow", 256, {"noisy": voice(rate=256)})])
+    figures.refuse_to_replace([path])
+    path.write_text("my own page")
+    with pytest.raises(UserError, match="not replaced"):
+        figures.refuse_to_replace([path])
+
+
