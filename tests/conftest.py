@@ -91,7 +91,7 @@ def script(monkeypatch, capsys):
     """Run a script as from a terminal: script("create_data", *arguments) -> code, out, err."""
 
     def call(name, *arguments):
-        monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
         capsys.readouterr()
         code = 0
         try:

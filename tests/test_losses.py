@@ -1,11 +1,14 @@
 """The losses against values computed by hand and, where it has them, PyTorch's own."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
+import scipy
 import torch
 from torch.nn import functional
 
-from dan.losses import GAN_LOSSES, RECONSTRUCTION_LOSSES, feature_loss
+from dan.losses import GAN_LOSSES, RECONSTRUCTION_LOSSES, envelope_loss, feature_loss
 
 CLEAN_LOGITS = torch.tensor([-1.5, 0.5, 3.0], dtype=torch.float64)
 DENOISED_LOGITS = torch.tensor([-2.0, -0.5, 1.0], dtype=torch.float64)
@@ -69,3 +72,50 @@ def test_the_feature_loss_weighs_all_layers_alike():
     clean = [torch.zeros(1, 2, 2), torch.zeros(1, 1, 2)]
     denoised = [torch.tensor([[[1.0, -1.0], [2.0, 0.0]]]), torch.tensor([[[-3.0, 3.0]]])]
     assert feature_loss(denoised, clean).item() == 2
+
+
+def syllables(seconds=2.0, rate=16_000):
+    """Harmonics that swell four times a second, float32 (1, 1, samples)."""
+    time = torch.arange(round(seconds * rate)) / rate
+    harmonics = sum(torch.sin(2 * torch.pi * 150 * k * time) / k for k in range(1, 30))
+    return (harmonics * (0.05 + torch.sin(2 * torch.pi * 4 * time).clamp_min(0)))[None, None]
+
+
+def test_envelopes_are_as_unlike_as_the_sound_is_unintelligible():
+    clean = syllables()
+    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    unlike = [envelope_loss(clean + gain * noise, clean).item() for gain in (0, 0.03, 0.3, 3)]
+    assert unlike[0] == pytest.approx(0, abs=1e-5)
+    assert unlike == sorted(unlike) and 0.5 < unlike[-1] < 1.1
+    # As loud as one likes: it is a correlation.
+    assert envelope_loss(7 * clean, clean).item() == pytest.approx(0, abs=1e-5)
+
+
+def test_the_envelope_loss_is_the_mean_correlation_of_band_envelopes():
+    clean = syllables(1.0)
+    mixed = clean + 0.3 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    size, window = 512, scipy.signal.windows.hann(512, sym=False)
+    frequency = np.arange(257) * 16_000 / size
+    edges = 150 * 2 ** ((np.arange(16) - 0.5) / 3)
+    envelopes = []
+    for x in (mixed, clean):
+        power = np.array([np.abs(np.fft.rfft(window * x[0, 0, at : at + size].numpy())) ** 2
+                          for at in range(0, 16_000 - size + 1, 256)])
+        inside = [(frequency >= low) & (frequency < high) for low, high in pairwise(edges)]
+        envelopes.append([np.sqrt(power[:, band].sum(1)) for band in inside])
+    unlike = [[1 - np.corrcoef(one[at : at + 24], other[at : at + 24])[0, 1]
+               for one, other in zip(*envelopes, strict=True)]
+              for at in range(0, len(envelopes[0][0]) - 23, 6)]
+    # The floor of these syllables is less than 40 dB down, so that all frames count.
+    assert envelope_loss(mixed, clean).item() == pytest.approx(np.mean(unlike), abs=1e-4)
+
+
+def test_the_speech_loss_wants_silence_where_there_is_no_speech():
+    noise = torch.randn(2, 1, 16_000, generator=torch.Generator().manual_seed(0))
+    nothing = torch.zeros_like(noise)
+    losses = [RECONSTRUCTION_LOSSES["speech"](gain * noise, nothing, noise).item()
+              for gain in (1, 0.1, 0.01)]
+    assert losses[0] > losses[1] + 1 > losses[2] + 1.5
+    for level in (1e-3, 1e3):  # the same at every level
+        same = RECONSTRUCTION_LOSSES["speech"](0.1 * level * noise, nothing, level * noise)
+        assert same.item() == pytest.approx(losses[1], rel=1e-3)

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 import soundfile
+from conftest import one_error
 
 from dan import figures, metrics
 from dan.errors import UserError
@@ -14,6 +15,7 @@ from dan.listening import Example, listening_page, write_page
 from dan.recorded_baselines import log_mmse, log_mmse_gain
 from dan.recorded_evaluation import measure_groups, print_groups
 from dan.signals import mix
+from dan.trained import load_generator
 
 RATE = 16_000
 
@@ -96,3 +98,55 @@ def test_a_listening_page_needs_nothing_else(tmp_path):
         figures.refuse_to_replace([path])
 
 
+
+
+@pytest.fixture
+def speech(tmp_path):
+    """Folders of three voices and two noises, and settings for a training of seconds on them."""
+    rng = np.random.default_rng(0)
+    for kind in ("voices", "noises"):
+        (tmp_path / kind).mkdir()
+    for number in range(3):
+        soundfile.write(tmp_path / f"voices/{number}.wav", voice(9), RATE)
+    for name in ("rain", "fan"):
+        soundfile.write(tmp_path / f"noises/{name}1.wav", rng.normal(0, 0.1, 5 * RATE), RATE)
+    return [
+        *(f"paths.{name}={tmp_path / name}" for name in ("data", "images", "checkpoints")),
+        f"data.clean_source={tmp_path / 'voices'}",
+        f"data.noise_source=synthetic,{tmp_path / 'noises'}", "data.num_train=16",
+        "data.num_validation=4", "training.batch_size=4", "training.max_epochs=1",
+        "training.pretrain_epochs=1", "training.device=cpu", "generator.channels=2",
+        "generator.blocks=1", "generator.level_frames=5",
+    ]
+
+
+def test_the_scripts_in_sequence_and_training_on(speech, script, tmp_path):
+    own = ["--preset", "speech-own", *speech]
+    folder = tmp_path / "checkpoints/speech-own"
+    for name in ("create_data", "dataset", "train_gan"):
+        code, out, err = script(name, *own)
+        assert code == 0, err
+    code, out, err = script("evaluate", *own)
+    assert code == 0 and "by kind of noise" in out and "log-MMSE" in out, err
+    page = tmp_path / "images/speech-own/listening.html"
+    assert "data:audio/wav" in page.read_text() and str(page.parent) in out
+    # Its generator alone is a denoiser, and one to train on, but no training to resume.
+    alone = tmp_path / "alone.pt"
+    assert script("dan.trained", folder / "best.pt", alone)[0] == 0
+    assert alone.stat().st_size < (folder / "best.pt").stat().st_size / 3
+    code, _, err = script("dan.trained", folder / "best.pt", alone)
+    assert code == 1 and "exists" in one_error(err)
+    first = load_generator(alone)[0].state_dict()
+    code, _, err = script("train_gan", *own, "--restart", "--from", alone,
+                          "training.generator_lr=1e-9")
+    assert code == 0, err
+    second = load_generator(folder / "best.pt")[0].state_dict()
+    for name, value in first.items():
+        if "running" not in name and "num_batches" not in name:
+            np.testing.assert_allclose(value, second[name], atol=1e-6)
+    code, _, err = script("train_gan", *own, "--restart", "--from", alone, "generator.blocks=2")
+    assert code == 2 and "another generator" in one_error(err)
+    code, _, err = script("train_gan", *own, "--resume", "--from", alone)
+    assert code == 2 and "choose" in one_error(err)
+    code, out, err = script("evaluate", *own, "--checkpoint", alone)
+    assert code == 0 and "alone: " in out, err

@@ -112,6 +112,20 @@ def test_patience_counts_adversarial_epochs_without_a_better_loss():
     assert over(3, 3, 3, 2, 2, 2)
 
 
+@pytest.mark.parametrize(("losses", "kept"), [
+    ([9, 3, 2.0, 2.2], 4),  # the last is within a twentieth of what was learnt, 7
+    ([9, 3, 2.0, 2.5], 3),  # and here it is not
+    ([9, 3, 2.0], 3),
+    ([9, 2, 2.1], 2),  # not at its end yet, so not annealed
+])
+def test_the_last_epoch_is_kept_unless_an_earlier_one_is_clearly_better(losses, kept):
+    settings = ["training.schedule=one-cycle", "training.max_epochs=4"]
+    history = [{"epoch": number, "validation_reconstruction_loss": loss}
+               for number, loss in enumerate(losses, 1)]
+    training = described("dan", "training.pretrain_epochs=1", *settings).training
+    assert best_epoch(history, training)["epoch"] == kept
+
+
 def test_the_same_seed_gives_the_same_result(config, data):
     first, second = trained(config), trained(config)
     assert first.history == second.history
