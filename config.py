@@ -21,7 +21,7 @@ class DataConfig(sections.DataSection):
         3, "sines in a clean signal; a range low,high is drawn per signal", 1, 100
     )
     low_freq: float = setting(10.0, "lowest frequency of a sine in Hz", 0)
-    high_freq: float = setting(64.0, "highest frequency of a sine in Hz", 0)
+    high_freq: float = setting(64.0, "highest frequency of a sine in Hz; 0: sample_rate / 2", 0)
     amplitude_spread: float = setting(
         0.0, "amplitudes are uniform in 1 ± this; 0 makes them equal", 0, 1
     )
@@ -182,8 +182,10 @@ class TrainingConfig:
 class EvaluationConfig(sections.EvaluationSection):
     num_test: int = setting(1000, "fresh test signals, never stored", 1, 1_000_000)
     num_sweep: int = setting(300, "test signals at each point of a sweep", 1, 1_000_000)
-    lowpass_passband: float = setting(64.0, "edge of the lowpass filter's passband in Hz", 1e-3)
-    lowpass_stopband: float = setting(100.0, "edge of the lowpass filter's stopband in Hz", 1e-3)
+    lowpass_passband: float = setting(
+        64.0, "edge of the lowpass filter's passband in Hz; 0 takes sample_rate / 4", 0)
+    lowpass_stopband: float = setting(
+        100.0, "edge of the lowpass filter's stopband in Hz; 0 takes a quarter more", 0)
     lowpass_ripple_db: float = setting(0.05, "largest loss in the passband in dB", 1e-6, 10)
     lowpass_attenuation_db: float = setting(60.0, "least loss in the stopband in dB", 1, 300)
 

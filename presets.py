@@ -16,9 +16,10 @@ from config import (
 
 DEFAULT_PRESET = "dan"
 SPECTRAL_TRAINING = TrainingConfig(batch_size=16, pretrain_epochs=35, max_epochs=50, slowest=1.0)
+FOLLOWING_RATE = EvaluationConfig(lowpass_passband=0.0, lowpass_stopband=0.0)
 SPEECH = Config(
     data=DataConfig(
-        sample_rate=16_000, duration=2.0, low_freq=100.0, high_freq=4000.0, snr_db=(-5.0, 15.0),
+        sample_rate=16_000, duration=2.0, low_freq=100.0, high_freq=0.0, snr_db=(-5.0, 15.0),
         noise_source="synthetic", noise_speed=(0.7, 1.4), clean_speed=(0.8, 1.25),
         vary_clean=True, bare_share=0.06, stream=True, num_train=8000, num_validation=240,
     ),
@@ -28,7 +29,7 @@ SPEECH = Config(
         batch_size=16, pretrain_epochs=9, max_epochs=9, generator_lr=7e-3, warmup=0.15,
         reconstruction_loss="speech", adversary="none",
     ),
-    evaluation=EvaluationConfig(lowpass_passband=4000.0, lowpass_stopband=5000.0),
+    evaluation=FOLLOWING_RATE,
     paths=PathsConfig(data="data/speech"),
 )
 PRESETS = {
@@ -82,7 +83,7 @@ PRESETS = {
     # Train on your own recordings: speech, birds, machines at 8 kHz.
     "audio": Config(
         data=DataConfig(
-            sample_rate=8000, low_freq=100.0, high_freq=2000.0, snr_db=(-5.0, 10.0),
+            sample_rate=8000, low_freq=100.0, high_freq=0.0, snr_db=(-5.0, 10.0),
             noise_speed=(0.7, 1.4), white_share=0.2,
             num_train=4800, num_validation=240,
         ),
@@ -92,7 +93,7 @@ PRESETS = {
             batch_size=16, pretrain_epochs=4, max_epochs=5, slowest=0.55, generator_lr=7e-3,
             warmup=0.2, reconstruction_loss="SNR+spectrum", adversarial_weight=0.002,
         ),
-        evaluation=EvaluationConfig(lowpass_passband=2000.0, lowpass_stopband=2500.0),
+        evaluation=FOLLOWING_RATE,
         paths=PathsConfig(data="data/audio"),
     ),
 }

@@ -5,6 +5,7 @@ The settings themselves, with meanings, ranges and defaults, stand in config.py.
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from dan.settings import check_setting, list_settings, refuse
@@ -124,6 +125,17 @@ class WholeConfig:
     def checkpoint_folder(self):
         return REPOSITORY / self.paths.checkpoints / self.preset
 
+    def filled(self):
+        """The same with what follows the sample rate where a setting is 0."""
+        data, evaluation = self.data, self.evaluation
+        passband = evaluation.lowpass_passband or data.nyquist / 2
+        return replace(
+            self,
+            data=replace(data, high_freq=data.high_freq or data.nyquist),
+            evaluation=replace(evaluation, lowpass_passband=passband,
+                               lowpass_stopband=evaluation.lowpass_stopband or 1.25 * passband),
+        )
+
     def check(self):
         """Raise ConfigurationError for the first setting that no run could use."""
         for key, value, item in list_settings(self):
@@ -147,13 +159,11 @@ class WholeConfig:
     def check_length(self):
         """A signal is halved by the discriminator, and normalised in batches by the generator."""
         data, depth = self.data, self.discriminator.depth
-        samples, step = data.sample_rate * data.duration, 2**depth
-        if abs(samples - data.length) > 1e-6 or data.length % step or data.length < 2 * step:
-            closest = max(round(samples / step), 2) * step / data.sample_rate
+        least = 2 ** (depth + 1)
+        if data.length < least:
             refuse("data.duration", data.duration,
-                   f"such that duration · sample_rate is a multiple of {step}, at least "
-                   f"{2 * step}, for the discriminator to halve it {depth} times; nearest: "
-                   f"{closest:.9g}")
+                   f"at least {least / data.sample_rate:.9g}, which is {least} samples, for the "
+                   f"discriminator to halve it {depth} times")
         halvings = self.generator.halvings
         batch = min(self.training.batch_size, data.num_train)
         if -(-data.length // 2**halvings) * batch < 2:

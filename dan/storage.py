@@ -80,8 +80,8 @@ def claim_files(folder, counts, streamed=()):
     UserError where a file that no run wrote has a name that this run needs.
     """
     first_run = not manifest_path(folder).exists()
-    manifest = {"counts": {}} if first_run else read_manifest(folder)
-    earlier, before = manifest["counts"], manifest.get("streamed", ())
+    manifest = {"counts": {}, "streamed": {}} if first_run else read_manifest(folder)
+    earlier, before = manifest["counts"], manifest["streamed"]
     needed = set(written_files(counts, streamed))
     present = {
         path.relative_to(folder).as_posix()
@@ -160,6 +160,8 @@ def read_manifest(folder):
             type(count) is int and 0 < count <= MOST_STORED for count in counts.values()
         ):
             raise ValueError("counts are the numbers of signals in the stored splits")
+        if not set(manifest.setdefault("streamed", {})) <= {"clean", "noise"}:
+            raise ValueError("streamed are recordings of clean signals and of noise")
     except FileNotFoundError:
         raise UserError(f"{path} is missing; {CURE}") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -217,7 +219,7 @@ def load_recordings(config, kind):
     """
     manifest, path = check_manifest(config), config.data_folder / recordings_path(kind)
     try:
-        facts = manifest.get("streamed", {}).get(kind)
+        facts = manifest["streamed"].get(kind)
         if facts is None:
             return None
         names, lengths = facts["names"], facts["lengths"]

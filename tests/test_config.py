@@ -71,7 +71,6 @@ FAULTS = {
     "data.random_phase=maybe": ["data.random_phase=maybe", "true or false"],
     "data.low_freq=64": ["data.low_freq=64", "below data.high_freq=64"],
     "data.high_freq=129": ["data.high_freq=129", "128 Hz"],
-    "data.duration=0.99": ["data.duration=0.99", "multiple of 4", "0.984375"],
     "data.duration=0.001": ["data.duration=0.001", "0.03125"],
     "data.snr_db=10,-5": ["data.snr_db=10.0,-5.0", "low below high"],
     "data.snr_db=nan": ["data.snr_db=nan", "from -100 to 100"],
