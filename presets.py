@@ -26,7 +26,7 @@ SPEECH = Config(
     generator=ShortTimeGeneratorConfig(levels=5, blocks=8, longest_dilation=32, frame_length=512),
     discriminator=DiscriminatorConfig(depth=5),
     training=TrainingConfig(
-        batch_size=16, pretrain_epochs=9, max_epochs=9, generator_lr=7e-3, warmup=0.15,
+        batch_size=16, pretrain_epochs=8, max_epochs=8, generator_lr=7e-3, warmup=0.15,
         reconstruction_loss="speech", adversary="none",
     ),
     evaluation=FOLLOWING_RATE,
