@@ -33,10 +33,10 @@ from dan.metrics import (
     snr_db,
 )
 from dan.recorded_evaluation import (
-    RECORDED_METRICS,
     measure_groups,
     print_groups,
     recorded_estimators,
+    recorded_metrics,
     write_examples,
 )
 from dan.signals import count_sines, draw, unknowns_per_sine
@@ -98,7 +98,7 @@ def main():
     signals = {"validation": [load_signals(config, "validation", kind)[:, 0].numpy()
                               for kind in ("clean", "mixed")]}
     recorded = created_with(config).is_recorded
-    metrics = RECORDED_METRICS if recorded else METRICS
+    metrics = recorded_metrics(config.data) if recorded else METRICS
     if not recorded:
         clean, _, mixed = draw(config.data, "test", config.evaluation.num_test)
         signals["test"] = clean, mixed
@@ -117,8 +117,8 @@ def main():
         kinds = noise_kinds(config)
         results["groups"] = measure_groups(values, clean, mixed, kinds)
         print_groups(results["groups"], metrics)
-        write_examples(image_folder / PAGE, clean, mixed, estimates, values, kinds, config.data,
-                       next(iter(denoisers)))
+        write_examples(image_folder / PAGE, clean, mixed, estimates, values, kinds, metrics,
+                       config.data, next(iter(denoisers)))
     if options.presets:
         checkpoints = {n: read_checkpoint(folder_of(config, n) / "last.pt") for n in denoisers}
         figures.save(plots.training_curves(checkpoints), image_folder / "training_curves.png")

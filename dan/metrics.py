@@ -73,15 +73,16 @@ def stoi(clean, estimate, sample_rate):
     return np.array(values)
 
 
-def wideband_pesq(clean, estimate, sample_rate):
+def speech_quality(clean, estimate, sample_rate):
     """Perceptual evaluation of speech quality, from 1 to 4.6; NaN where it finds no utterance.
 
-    ITU-T P.862.2, at 16,000 samples per second alone; signals (count, length). Needs pesq.
+    ITU-T P.862.2 (wide-band) at 16,000 samples per second, P.862.1 (narrow-band) at 8,000, and no
+    other; signals (count, length). Needs pesq.
     """
-    values = []
+    values, band = [], "wb" if sample_rate == 16_000 else "nb"
     for one, other in zip(clean, estimate, strict=True):
         try:
-            values.append(pesq.pesq(sample_rate, one, other, "wb"))
+            values.append(pesq.pesq(sample_rate, one, other, band))
         except pesq.PesqError:
             values.append(np.nan)
     return np.array(values)

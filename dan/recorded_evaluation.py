@@ -6,28 +6,33 @@ Signals from recordings have no model, so there is no bound and nothing that fit
 import numpy as np
 
 from dan.listening import Example, write_page
-from dan.metrics import pesq, pystoi, si_sdr, snr_db, stoi, wideband_pesq
+from dan.metrics import pesq, pystoi, si_sdr, snr_db, speech_quality, stoi
 from dan.recorded_baselines import all_recorded_baselines
 
-# As METRICS in evaluate.py; STOI and PESQ where what measures them is installed.
-RECORDED_METRICS = {
-    "snr_db": ("SNR in dB", min, lambda clean, mixed, estimate, data: snr_db(clean, estimate)),
-    "snr_improvement_db": ("improvement", min, lambda clean, mixed, estimate, data:
-                           snr_db(clean, estimate) - snr_db(clean, mixed)),
-    "si_sdr_improvement_db": ("SI-SDR improv.", min, lambda clean, mixed, estimate, data:
-                              si_sdr(clean, estimate) - si_sdr(clean, mixed)),
-}
-if pystoi:
-    RECORDED_METRICS["stoi"] = ("STOI", min, lambda clean, mixed, estimate, data:
-                                stoi(clean, estimate, data.sample_rate))
-if pesq:
-    RECORDED_METRICS["pesq"] = ("PESQ", min, lambda clean, mixed, estimate, data:
-                                wideband_pesq(clean, estimate, data.sample_rate))
 # What the tables by group show: of which metric, and whether as a gain over the input.
 GROUPED = {"si_sdr_improvement_db": False, "stoi": True, "pesq": True}
+SPEECH_RATES = 8000, 16_000
 MOST_GROUPS = 16
 SNR_STEP = 5  # dB, the width of a group of input SNRs
 NUM_EXAMPLES = 6
+
+
+def recorded_metrics(data):
+    """As METRICS in evaluate.py; STOI and PESQ for rates of speech, where they are installed."""
+    metrics = {
+        "snr_db": ("SNR in dB", min, lambda clean, mixed, estimate, data: snr_db(clean, estimate)),
+        "snr_improvement_db": ("improvement", min, lambda clean, mixed, estimate, data:
+                               snr_db(clean, estimate) - snr_db(clean, mixed)),
+        "si_sdr_improvement_db": ("SI-SDR improv.", min, lambda clean, mixed, estimate, data:
+                                  si_sdr(clean, estimate) - si_sdr(clean, mixed)),
+    }
+    if pystoi and data.sample_rate >= SPEECH_RATES[0]:
+        metrics["stoi"] = ("STOI", min, lambda clean, mixed, estimate, data:
+                           stoi(clean, estimate, data.sample_rate))
+    if pesq and data.sample_rate in SPEECH_RATES:
+        metrics["pesq"] = ("PESQ", min, lambda clean, mixed, estimate, data:
+                           speech_quality(clean, estimate, data.sample_rate))
+    return metrics
 
 
 def recorded_estimators(data):
@@ -87,7 +92,7 @@ def print_groups(groups, metrics):
                 print()
 
 
-def write_examples(path, clean, mixed, estimates, values, kinds, data, denoiser):
+def write_examples(path, clean, mixed, estimates, values, kinds, metrics, data, denoiser):
     """A listening page of some signals, of as many kinds of noise as possible, to `path`."""
     order = np.argsort(snr_db(clean, mixed), kind="stable")
     by_kind = {kinds[index] if kinds else index: index for index in order}
@@ -98,7 +103,7 @@ def write_examples(path, clean, mixed, estimates, values, kinds, data, denoiser)
         sounds = {"noisy": mixed[index], "denoised": estimates[denoiser][index],
                   "clean": clean[index]}
         facts = {
-            RECORDED_METRICS[name][0]: f"{values['input'][name][index]:.2f} → {array[index]:.2f}"
+            metrics[name][0]: f"{values['input'][name][index]:.2f} → {array[index]:.2f}"
             for name, array in values[denoiser].items() if "improvement" not in name
         }
         name = f"{kinds[index] if kinds else 'signal'}, {snr_db(clean, mixed)[index]:.0f} dB"

@@ -1,13 +1,8 @@
 """Speed and memory, as ratios wherever two things can be compared in one run.
 
     python tests/benchmark.py      # four minutes on two cores; --quick: one
-    python tests/benchmark.py --recordings SPEECH UNSEEN_SPEECH… NOISE     # eight minutes
 
 Absolute times hold for this machine and this moment; the ratios travel.
-
-With --recordings: trains `audio` on a folder of speech and on the first 70 % of every noise
-recording, and measures it on other speech under the last 30 %, beside other denoisers as far as
-they are installed (requirements-benchmark.txt).
 """
 
 import os
@@ -19,15 +14,16 @@ import time
 from pathlib import Path
 from statistics import median
 
+import numpy as np
+import soundfile
 import torch
 from torch.utils.data import DataLoader
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmark_recordings import measure_recordings
-
 from create_data import create_data
 from dan.configuration import resolve
+from dan.denoising import Denoiser
 from dan.losses import improvement_loss, l1_loss
 from dan.sections import REPOSITORY
 from dan.signals import draw
@@ -45,14 +41,10 @@ ROUNDS = 3
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
-        if "--recordings" in sys.argv:
-            speech, *unseen, noise = sys.argv[sys.argv.index("--recordings") + 1 :]
-            measure_recordings(speech, unseen, noise, Path(folder))
-        else:
-            measure_sines(folder)
+        measure(folder)
 
 
-def measure_sines(folder):
+def measure(folder):
     paths = [f"paths.{name}={folder}/{name}" for name in ("data", "images", "checkpoints")]
     config = resolve("dan", paths)
     device = choose_device("auto")
@@ -64,6 +56,7 @@ def measure_sines(folder):
     time_epochs(config, paths, device)
     time_drawing(paths)
     time_inference(config)
+    time_speech(Path(folder))
     memory = peak_memory_mb(["train_gan.py", *paths, "training.max_epochs=3",
                              "training.pretrain_epochs=1"])
     row("peak memory of train_gan.py", f"{memory:.0f} MB", "asked: at most 1000 MB")
@@ -160,6 +153,29 @@ def time_drawing(paths):
     share = median_of(lambda: pairs[1], 20) / median_of(step, 20)
     row("drawing a streamed batch", f"{share:.0%}",
         "of a step of spectral-any; asked: at most 20 %")
+
+
+def time_speech(folder):
+    """The share of a step of `speech` that drawing takes, and how fast the shipped denoiser is."""
+    (folder / "voices").mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        soundfile.write(folder / f"voices/{number}.wav", rng.normal(0, 0.1, 16_000 * 30), 16_000)
+    config = resolve("speech", [
+        *(f"paths.{name}={folder / 'speech' / name}" for name in ("data", "images", "checkpoints")),
+        f"data.clean_source={folder / 'voices'}", "data.num_validation=4", "data.num_train=160",
+    ])
+    create_data(config)
+    device = choose_device("auto")
+    state, pairs = new_training(config, device), StreamedPairs(config, device)
+    state.precision = probe_precision(state, pairs[0], config.training)
+    drawing = timed(lambda: [pairs[number] for number in range(10)])
+    epoch = timed(lambda: train_epoch(state, loaders(config, device)[0], config.training, 1))
+    row("speech: drawing over a whole step", f"{drawing / epoch:.0%}", "asked: at most 20 %")
+    minute = rng.normal(0, 0.1, 16_000 * 60).astype(np.float32)
+    denoiser = Denoiser.load(REPOSITORY / "pretrained/speech.pt")
+    row("speech: denoising over real time", f"{60 / timed(lambda: denoiser(minute)):.0f} ×",
+        "asked: at least 25 ×")
 
 
 def time_inference(config):

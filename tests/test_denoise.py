@@ -8,6 +8,7 @@ import soundfile
 import torch
 from conftest import described, one_error
 
+import denoise
 from create_data import create_data
 from dan import denoising
 from dan.checkpoints import write_checkpoint
@@ -48,7 +49,7 @@ def denoiser(checkpoint):
 
 @pytest.fixture
 def call(script, checkpoint):
-    return lambda *arguments: script("denoise", *arguments, "--checkpoint", str(checkpoint))
+    return lambda *arguments: script("denoise", *arguments, "--checkpoint", checkpoint)
 
 
 def test_windows_cover_every_sample_once_with_zeros_beyond_the_ends():
@@ -426,3 +427,37 @@ def test_what_lies_above_the_band_is_attenuated_as_its_top_is():
     power = np.square(np.abs(np.fft.rfft(narrow)))
     frequency = np.fft.rfftfreq(mixed.shape[1], 1 / 44_100)
     assert power[:, frequency > 4500].sum() < 1e-4 * power.sum()
+
+
+def test_the_user_s_latest_denoiser_is_taken_and_the_shipped_one_without(
+    script, checkpoint, tmp_path, monkeypatch
+):
+    soundfile.write(tmp_path / "a.wav", noise(1), RATE)
+    monkeypatch.setattr(denoise, "PRETRAINED", checkpoint)
+    given = [tmp_path / "a.wav", "--overwrite", "-o", tmp_path / "b.wav",
+             f"paths.checkpoints={tmp_path / 'mine'}"]
+    code, out, err = script("denoise", *given)
+    assert code == 0 and f"denoiser: {checkpoint}, for 8,000" in out, err
+    for number, name in enumerate(("speech", "audio")):
+        own = tmp_path / "mine" / name / "best.pt"
+        own.parent.mkdir(parents=True)
+        own.write_bytes(checkpoint.read_bytes())
+        os.utime(own, (number, number))
+        assert f"denoiser: {own}" in script("denoise", *given)[1]
+    speech = tmp_path / "mine/speech/best.pt"
+    assert f"denoiser: {speech}" in script("denoise", *given, "--preset", "speech")[1]
+
+
+def test_a_page_to_listen_to(call, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("one", "two"):
+        soundfile.write(tmp_path / f"in/{name}.wav", noise(0.5), RATE)
+    page = tmp_path / "listen.html"
+    code, out, err = call(tmp_path / "in", "-o", tmp_path / "out", "--listen", page)
+    assert code == 0 and "open it in a browser" in out, err
+    assert page.read_text().count("<audio") == 4 and "one.wav" in page.read_text()
+    code, _, err = call(tmp_path / "in", "-o", tmp_path / "more", "--listen", page)
+    assert code == 1 and "--overwrite" in one_error(err)
+    code, _, err = call(tmp_path / "in", "-o", tmp_path / "more", "--listen",
+                        tmp_path / "in/one.wav", "--overwrite")
+    assert code == 1 and "is a recording" in one_error(err)
