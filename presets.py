@@ -84,13 +84,13 @@ PRESETS = {
     "audio": Config(
         data=DataConfig(
             sample_rate=8000, low_freq=100.0, high_freq=0.0, snr_db=(-5.0, 10.0),
-            noise_speed=(0.7, 1.4), white_share=0.2,
-            num_train=4800, num_validation=240,
+            noise_speed=(0.7, 1.4), clean_speed=(0.6, 1.15), white_share=0.2, bare_share=0.03,
+            stream=True, num_train=4800, num_validation=240,
         ),
         generator=ShortTimeGeneratorConfig(),
         discriminator=DiscriminatorConfig(depth=5),
         training=TrainingConfig(
-            batch_size=16, pretrain_epochs=4, max_epochs=5, slowest=0.55, generator_lr=7e-3,
+            batch_size=16, pretrain_epochs=4, max_epochs=5, generator_lr=7e-3,
             warmup=0.2, reconstruction_loss="SNR+spectrum", adversarial_weight=0.002,
         ),
         evaluation=FOLLOWING_RATE,

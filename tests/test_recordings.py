@@ -48,7 +48,7 @@ def settings(folders):
     return [
         f"data.clean_source={folders / 'clean'}", f"data.noise_source={folders / 'noise'}",
         "data.num_train=30", "data.num_validation=6", "data.noise_speed=1",
-        "data.white_share=0",
+        "data.white_share=0", "data.stream=false", "training.slowest=0.55",
         *(f"paths.{name}={folders / name}" for name in ("data", "images", "checkpoints")),
     ]
 
