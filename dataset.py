@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from dan import processes
 from dan.command_line import parse_arguments
 from dan.errors import run
 from dan.metrics import snr_db
@@ -139,15 +140,18 @@ class StreamedPairs(Dataset):
 
     def __getitem__(self, batch):
         first, last = batch * self.batch_size, batch == self.num_batches() - 1
-        count = len(self) - first if last else self.batch_size
+        numbers = range(len(self) - first if last else self.batch_size)
         sequence = np.random.SeedSequence([*self.seeds, self.epoch, batch])
         if self.data.is_recorded:
-            pairs = draw_pairs(self.voices, self.noise, self.data, count,
-                               np.random.default_rng(sequence))
+            if processes.count() > 1:  # drawing takes long enough to be shared, so each has its own
+                sequence = sequence.spawn(processes.count())[processes.rank()]
+            pairs = draw_pairs(self.voices, self.noise, self.data,
+                               len(processes.share_of(numbers)), np.random.default_rng(sequence))
             return tuple(torch.from_numpy(x).unsqueeze(1).to(self.device) for x in pairs)
         generator = torch.Generator(self.device)
         generator.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
-        return draw_batch(self.data, count, generator)
+        pairs = draw_batch(self.data, len(numbers), generator)
+        return tuple(processes.share_of(signals) for signals in pairs)
 
 
 def load_sources(config):
@@ -196,15 +200,16 @@ class ShuffledBatches(Sampler):
     def __iter__(self):
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
         ends = self.batch_size * np.arange(1, len(self))
-        return iter(torch.from_numpy(order).tensor_split(ends.tolist()))
+        return map(processes.share_of, torch.from_numpy(order).tensor_split(ends.tolist()))
 
 
 def count_batches(count, batch_size):
-    """Batches in an epoch. A single signal that is left over joins the last of them.
+    """Batches in an epoch. A few signals that are left over join the last of them.
 
-    Batch normalisation needs two values, of which one signal by itself may have too few.
+    Batch normalisation needs two values in each process, of which one signal may have too few.
     """
-    return max(1, count // batch_size + (count % batch_size > 1))
+    fewest = 2 * processes.count()
+    return max(1, count // batch_size + (count % batch_size >= fewest))
 
 
 def loaders(config, device="cpu"):

@@ -87,8 +87,11 @@ class WaveformGenerator(nn.Module):
         self.depth = depth
         initialise(self)
 
-    def forward(self, mixed):
-        return self.decode(self.encode(mixed), mixed.shape[-1])
+    def forward(self, mixed, with_latents=False):
+        """The denoised signals; with_latents: and what passed the bottleneck."""
+        latents = self.encode(mixed)
+        denoised = self.decode(latents, mixed.shape[-1])
+        return (denoised, latents) if with_latents else denoised
 
     def encode(self, signals):
         """What passes the bottleneck: (batch, encoder_filters, length / 2^depth, rounded up)."""

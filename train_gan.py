@@ -17,7 +17,7 @@ from collections import defaultdict
 import torch
 from tqdm import tqdm
 
-from dan import figures, plots
+from dan import figures, plots, processes
 from dan.baselines import lowpass
 from dan.command_line import parse_arguments
 from dan.errors import ConfigurationError, UserError, run, stopped_by, uninterrupted
@@ -73,33 +73,40 @@ def run_training(config, resumes=False, restarts=False, begin_with=None, draws=F
     draws: draw the figures in the end.
     """
     make_deterministic()
-    device, folder = choose_device(config.training.device), config.checkpoint_folder
+    processes.check_batch(min(config.training.batch_size, config.data.num_train))
+    device = processes.device_of(choose_device(config.training.device))
+    folder = config.checkpoint_folder
     train_loader, validation_loader = loaders(config, device)
     state, signals = new_training(config, device), fingerprint(check_manifest(config))
     if begin_with:
         take_generator(state.generator, config, begin_with)
     if uses_feature_network(config.training):
         state.feature_network = build_feature_network(config).to(device)
-    with locked(folder):
+    with processes.together(device), processes.first_only(locked(folder)):
         # What another process may have written meanwhile is looked at under the lock alone.
-        clear_leftovers(folder)
+        if processes.is_first():
+            clear_leftovers(folder)
         if resumes:
             resume(state, config, signals)
         else:
-            move_aside(folder) if restarts else refuse_to_replace(folder)
+            if processes.is_first():
+                move_aside(folder) if restarts else refuse_to_replace(folder)
             state.data = signals
             if state.feature_network:
                 train_feature_network(state.feature_network, config)
-            state.precision = probe_precision(state, next(iter(train_loader)), config.training)
-        describe(state, config)
-        try:
-            train(state, train_loader, validation_loader, config)
-        except KeyboardInterrupt as stop:
-            saved = f"epoch {state.epoch} is saved; go on with --resume"
-            raise type(stop)(
-                f"{stopped_by(stop)}; {saved if state.epoch else 'no epoch was finished'}"
-            ) from None
-        if draws:
+            state.precision = processes.as_first(
+                probe_precision, state, next(iter(train_loader)), config.training
+            )
+        with state.sharing():
+            describe(state, config)
+            try:
+                train(state, train_loader, validation_loader, config)
+            except KeyboardInterrupt as stop:
+                saved = f"epoch {state.epoch} is saved; go on with --resume"
+                raise type(stop)(
+                    f"{stopped_by(stop)}; {saved if state.epoch else 'no epoch was finished'}"
+                ) from None
+        if draws and processes.is_first():
             draw_figures(config, validation_loader.dataset, state.history)
     return state
 
@@ -120,6 +127,10 @@ def describe(state, config):
     sizes = (f"{name} {count_parameters(network):,} parameters" for name, network in
              (("generator", state.generator), ("discriminator", state.discriminator)))
     print(f"preset {config.preset} on {state.device}: {', '.join(sizes)}")
+    if processes.count() > 1:
+        print(f"{processes.count()} processes, each with its share of every batch; batch "
+              "statistics are " + ("those of the whole batch" if state.device.type == "cuda" else
+                                   "each process's own: torch joins them on GPUs alone"))
     print("precision:", ", ".join(f"{network} {precision} ({reason})"
                                   for network, (precision, reason) in state.precision.items()))
 
@@ -128,7 +139,7 @@ def train(state, train_loader, validation_loader, config):
     """Train epoch by epoch until `max_epochs` or until patience ends, saving after each."""
     settings = config.training
     bar = tqdm(range(state.epoch + 1, settings.max_epochs + 1), desc="training", unit="epoch",
-               initial=state.epoch, total=settings.max_epochs)
+               initial=state.epoch, total=settings.max_epochs, disable=not processes.is_first())
     for epoch in bar:
         if patience_is_over(state.history, settings):
             bar.write(f"no better validation loss for {settings.patience} epochs")
@@ -137,7 +148,7 @@ def train(state, train_loader, validation_loader, config):
         adversarial = is_adversarial(settings, epoch)
         set_epoch(train_loader, epoch)
         trained = train_epoch(state, train_loader, settings, epoch)
-        validated = validate(state, validation_loader, settings, adversarial)
+        validated = processes.as_first(validate, state, validation_loader, settings, adversarial)
         check_finite(validated.values(), settings, f"epoch {epoch}, on the validation signals")
         # Whatever stops the run finds an epoch counted if and only if it is saved.
         with uninterrupted():
@@ -148,7 +159,8 @@ def train(state, train_loader, validation_loader, config):
                 **{f"validation_{name}": value for name, value in validated.items()},
             })
             state.seconds += time.perf_counter() - started
-            save(state, config)
+            if processes.is_first():
+                save(state, config)
         bar.set_postfix_str(progress(state.history[-1]))
 
 
@@ -159,17 +171,19 @@ def train_epoch(state, loader, settings, epoch):
     then the generator learns to denoise, and to be taken for clean.
     """
     generator, discriminator = state.generator, state.discriminator
+    shared_generator, shared_discriminator = state.shared
     reconstruction_loss = RECONSTRUCTION_LOSSES[settings.reconstruction_loss]
     gan_loss, weights = GAN_LOSSES[settings.gan_loss], loss_weights(settings)
     adversarial, totals = is_adversarial(settings, epoch), defaultdict(float)
     activations = state.activations(settings, adversarial)
     generator.train()
     # The bar is shown only where an epoch takes long.
-    bar = tqdm(loader, desc=f"epoch {epoch}", unit="step", leave=False, delay=3)
+    bar = tqdm(loader, desc=f"epoch {epoch}", unit="step", leave=False, delay=3,
+               disable=not processes.is_first())
     for step, (clean, mixed) in enumerate(bar):
         state.set_learning_rates(settings, epoch - 1 + step / len(loader))
         with state.autocast("generator"):
-            outputs, seen_clean, seen_denoised = generate(generator, clean, mixed, settings)
+            outputs, seen_clean, seen_denoised = generate(shared_generator, clean, mixed, settings)
         measured = {}
 
         if adversarial:
@@ -177,7 +191,8 @@ def train_epoch(state, loader, settings, epoch):
             # batch; detached, so that the generator gets no gradient.
             discriminator.train()
             with state.autocast("discriminator"):
-                logits = discriminator(torch.cat([seen_clean, seen_denoised]).detach()).float()
+                both = torch.cat([seen_clean, seen_denoised]).detach()
+                logits = shared_discriminator(both).float()
             clean_logits, denoised_logits = logits.chunk(2)
             loss = gan_loss.discriminator(clean_logits, denoised_logits)
             state.discriminator_optimizer.zero_grad()
@@ -206,7 +221,7 @@ def train_epoch(state, loader, settings, epoch):
         measured = {name: value.detach() for name, value in measured.items()}
         check_finite(measured.values(), settings, f"epoch {epoch}, step {step + 1}")
         add(totals, measured, len(clean))
-    return means(totals, len(loader.dataset))
+    return means(processes.sums(totals, state.device), len(loader.dataset))
 
 
 def generate(generator, clean, mixed, settings):
@@ -219,10 +234,9 @@ def generate(generator, clean, mixed, settings):
         denoised = generator(mixed).float()
         return (denoised,), clean, denoised
     # In one batch again: the generator is to know the clean by what they are, not by the batch.
-    latents = generator.encode(torch.cat([mixed, clean]))
-    outputs = generator.decode(latents, clean.shape[-1]).float().chunk(2)
+    outputs, latents = generator(torch.cat([mixed, clean]), with_latents=True)
     latents_of_mixed, latents_of_clean = latents.float().chunk(2)
-    return outputs, latents_of_clean, latents_of_mixed
+    return outputs.float().chunk(2), latents_of_clean, latents_of_mixed
 
 
 def loss_weights(settings):

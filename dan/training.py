@@ -2,6 +2,7 @@
 
 import math
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from dan.configuration import to_dict
 from dan.errors import ConfigurationError, UserError
 from dan.precision import autocast, choose_precision
+from dan.processes import shared, synchronised
 from dan.trained import load_weights
 from models import build_discriminator, build_generator
 
@@ -32,6 +34,7 @@ class Training:
     precision: dict = field(default_factory=lambda: dict.fromkeys(NETWORKS, ("float32", "unset")))
     feature_network: nn.Module | None = None  # the pretrained one, where the loss asks for it
     data: str = ""  # the fingerprint of the signals that it is trained on
+    shared: tuple = ()  # both networks, as processes train them together
 
     @property
     def epoch(self):
@@ -41,6 +44,19 @@ class Training:
     @property
     def device(self):
         return next(self.generator.parameters()).device
+
+    def __post_init__(self):
+        self.shared = self.generator, self.discriminator
+
+    @contextmanager
+    def sharing(self):
+        """While it lasts, both networks train together with the other processes, if there are any.
+        """
+        self.shared = tuple(shared(network, self.device) for network in self.shared)
+        try:
+            yield
+        finally:
+            self.shared = self.generator, self.discriminator
 
     @property
     def networks(self):
@@ -92,7 +108,8 @@ class Training:
 def new_training(config, device):
     """Networks with new weights, drawn from `training.seed`, and their optimisers."""
     torch.manual_seed(config.training.seed)
-    networks = [build(config).to(device) for build in (build_generator, build_discriminator)]
+    networks = [synchronised(build(config).to(device), device)
+                for build in (build_generator, build_discriminator)]
     optimizers = [
         torch.optim.Adam(network.parameters(), betas=(0.9, config.training.adam_beta2), fused=True)
         for network in networks

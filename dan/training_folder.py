@@ -6,6 +6,7 @@ import io
 from dan.checkpoints import read_checkpoint, write_checkpoint
 from dan.errors import ConfigurationError, UserError
 from dan.files import remove_leftovers, write_bytes
+from dan.processes import is_first
 from dan.settings import list_settings
 from dan.training import best_epoch, learning_rate_factor
 
@@ -60,7 +61,7 @@ def resume(state, config, fingerprint):
               "learning rates follow the new schedule from here on, so this is not the training "
               f"that {after.max_epochs} epochs from the start would be (now {new:.2g} of their "
               f"peak, before {old:.2g})")
-    if state.history:
+    if state.history and is_first():
         write_history(state.history, path.parent)  # a run may have died between last.pt and this
 
 
