@@ -1,0 +1,121 @@
+"""Several processes that train together: their shares, their gradients, and the death of one."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from conftest import REDUCED, described
+
+from create_data import create_data
+from dan import processes
+from dan.configuration import resolve
+from dan.errors import ConfigurationError
+from dan.sections import REPOSITORY
+from dataset import ShuffledBatches, StreamedPairs
+
+GRADIENTS = """
+import sys
+import torch
+from dan import processes
+from dan.losses import l1_loss
+from models import build_generator
+from dan.configuration import resolve
+
+torch.manual_seed(0)
+generator = build_generator(resolve("spectral")).eval()    # batch statistics are frozen
+clean, mixed = torch.randn(2, 6, 1, 256)
+with processes.together(torch.device("cpu")):
+    network = processes.shared(generator, torch.device("cpu"))
+    own = [processes.share_of(signals) for signals in (clean, mixed)]
+    l1_loss(network(own[1]), own[0]).backward()
+    gradients = [p.grad for p in generator.parameters()]
+    sums = processes.sums({"count": len(own[0])}, torch.device("cpu"))
+    chosen = processes.as_first(lambda: processes.rank() + 7)
+    if processes.is_first():
+        torch.save((gradients, int(sums["count"]), chosen), sys.argv[1])
+    del network
+"""
+
+
+def torchrun(*arguments, **options):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", *arguments]
+    return subprocess.Popen([str(part) for part in command], cwd=REPOSITORY, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+def test_two_processes_have_the_gradients_of_one(tmp_path):
+    script = tmp_path / "gradients.py"
+    script.write_text(GRADIENTS)
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    alone = subprocess.run([sys.executable, script, tmp_path / "one.pt"], env=environment,
+                           capture_output=True, text=True, check=False)
+    assert alone.returncode == 0, alone.stderr
+    both = torchrun(script, tmp_path / "two.pt", env=environment)
+    _, err = both.communicate(timeout=100)
+    assert both.returncode == 0, err
+    (one, count, chosen), two = torch.load(tmp_path / "one.pt"), torch.load(tmp_path / "two.pt")
+    assert count == two[1] == 6 and chosen == two[2] == 7
+    for expected, gradient in zip(one, two[0], strict=True):
+        assert (gradient - expected).norm() < 1e-4 * expected.norm() + 1e-7
+
+
+@pytest.mark.parametrize("stream", ["true", "false"])
+def test_the_shares_make_up_every_batch(stream, overrides, monkeypatch):
+    config = resolve("dan", [*overrides, f"data.stream={stream}"])
+    create_data(config)
+
+    def batches():
+        if stream == "true":
+            pairs = StreamedPairs(config)
+            return [pairs[number][1].numpy() for number in range(pairs.num_batches())]
+        return [batch.numpy() for batch in ShuffledBatches(40, 8, 0)]
+
+    whole, shares = batches(), []
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    for rank in range(3):
+        monkeypatch.setenv("RANK", str(rank))
+        shares.append(batches())
+    for batch, *parts in zip(whole, *shares, strict=True):
+        assert [len(part) for part in parts] == [2, 3, 3]
+        np.testing.assert_array_equal(np.concatenate(parts), batch)
+
+
+def test_too_small_a_batch_is_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    processes.check_batch(8)
+    with pytest.raises(ConfigurationError, match="8 or more"):
+        processes.check_batch(7)
+
+
+def test_the_death_of_one_ends_the_other_and_the_training_goes_on(tmp_path):
+    folders = [f"paths.{name}={tmp_path / name}" for name in ("data", "images")]
+    settings = [*REDUCED, *folders, "training.max_epochs=6"]
+    create_data(described("dan", *settings))
+
+    def train(name, *more):
+        return torchrun("train_gan.py", "--preset", "dan", *settings,
+                        f"paths.checkpoints={tmp_path / name}", *more)
+
+    whole = train("whole")
+    out, err = whole.communicate(timeout=100)
+    assert whole.returncode == 0 and out.count("2 processes") == 1, err
+    broken = train("broken")
+    history = tmp_path / "broken/dan/history.csv"
+    while not history.exists():
+        assert broken.poll() is None
+        time.sleep(0.01)
+    listed = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(broken.pid)],
+                            capture_output=True, text=True, check=True).stdout
+    second = [line.split()[0] for line in listed.splitlines() if "train_gan.py" in line][-1]
+    os.kill(int(second), signal.SIGKILL)
+    broken.communicate(timeout=60)
+    assert broken.returncode != 0
+    resumed = train("broken", "--resume")
+    _, err = resumed.communicate(timeout=100)
+    assert resumed.returncode == 0, err
+    assert history.read_bytes() == (tmp_path / "whole/dan/history.csv").read_bytes()
