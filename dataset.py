@@ -19,6 +19,7 @@ from dan.storage import created_with, load_recordings, load_signals, stored_coun
 
 NUM_FACTORS = 32
 LONGEST_MATRIX = 1024  # samples; matrices grow with the square of the length
+MOST_COPIED = 100_000  # signals, of which slower ones are made all at once
 
 
 def main():
@@ -72,7 +73,7 @@ class RemixedPairs(Dataset):
         self.noise = load_signals(config, split, "noise", device)
         self.snr_db, self.seed = config.data.snr_db, config.training.seed
         self.slowest = config.training.slowest
-        short = config.data.length <= LONGEST_MATRIX
+        short = config.data.length <= LONGEST_MATRIX and len(self.clean) <= MOST_COPIED
         self.matrices = slowing_matrices(config, device) if short and self.slowest < 1 else None
         self.set_epoch(0)
 

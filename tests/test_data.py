@@ -9,10 +9,13 @@ import torch
 from conftest import one_error
 from scipy.io import wavfile
 
+import dataset
 from create_data import create_data
+from dan import storage
 from dan.configuration import resolve
 from dan.errors import ConfigurationError, UserError
 from dan.metrics import snr_db
+from dan.storage import load_signals
 from dataset import RemixedPairs, ShuffledBatches, StoredPairs, StreamedPairs, loaders
 
 
@@ -282,3 +285,31 @@ def test_the_scripts_stream(overrides, script):
 def test_more_signals_than_can_be_stored_are_streamed(overrides):
     with pytest.raises(ConfigurationError, match=r"streamed with data\.stream=true"):
         resolve("dan", [*overrides, "data.num_train=2000000"])
+
+
+def test_a_creation_that_was_cut_short_goes_on_where_it_was(config, data, monkeypatch):
+    path = data / "dataset.json"
+    manifest = json.loads(path.read_text())
+    before = {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in data.rglob("*.npy")}
+    gone, broken = data / "train/clean/clean_0007.npy", data / "train/noise/noise_0003.npy"
+    gone.unlink()
+    broken.write_bytes(broken.read_bytes()[:-9])
+    path.write_text(json.dumps({"complete": False, "counts": manifest["counts"]}))
+    create_data(config)
+    for place, (written, content) in before.items():
+        assert place.read_bytes() == content
+        assert (place.stat().st_mtime_ns == written) == (place not in (gone, broken))
+
+
+def test_signals_that_would_fill_the_memory_lie_in_a_file(config, data, monkeypatch):
+    usual = load_signals(config, "train", "clean")
+    monkeypatch.setattr(storage, "LARGEST_IN_MEMORY", 1000)
+    large = storage.read_signals(data, "train", "clean", len(usual), 256)
+    assert isinstance(large, np.memmap)
+    np.testing.assert_array_equal(large, usual[:, 0])
+    assert torch.equal(load_signals(config, "train", "clean"), usual)
+    monkeypatch.setattr(dataset, "MOST_COPIED", 10)
+    pairs = loaders(config)[0].dataset
+    pairs.set_epoch(1)
+    clean, mixed = pairs[torch.arange(8)]
+    assert clean.shape == mixed.shape == (8, 1, 256) and (pairs.factors[:8] < 1).any()
