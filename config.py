@@ -174,6 +174,8 @@ class TrainingConfig:
         "fast and agrees with float32)",
         choices=("auto", "float32", "bfloat16"),
     )
+    compile: bool = setting(False, "have torch.compile make the networks faster, in a minute or so",
+                            free_on_resume=True)
     device: str = setting("auto", "auto (CUDA, else MPS, else CPU), or a torch device such as cpu",
                           free_on_resume=True)
 

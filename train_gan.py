@@ -45,6 +45,7 @@ from dataset import loaders, set_epoch
 from models import count_parameters
 
 NUM_PLOTTED = 8
+LOOK_EVERY = 20  # steps
 
 
 def main():
@@ -97,7 +98,7 @@ def run_training(config, resumes=False, restarts=False, begin_with=None, draws=F
             state.precision = processes.as_first(
                 probe_precision, state, next(iter(train_loader)), config.training
             )
-        with state.sharing():
+        with state.sharing(config.training.compile):
             describe(state, config)
             try:
                 train(state, train_loader, validation_loader, config)
@@ -218,9 +219,10 @@ def train_epoch(state, loader, settings, epoch):
         state.generator_optimizer.step()
 
         measured |= losses | {"generator_loss": loss}
-        measured = {name: value.detach() for name, value in measured.items()}
-        check_finite(measured.values(), settings, f"epoch {epoch}, step {step + 1}")
-        add(totals, measured, len(clean))
+        add(totals, {name: value.detach() for name, value in measured.items()}, len(clean))
+        # Not in every step: a look at the numbers waits for the device.
+        if step % LOOK_EVERY == 0 or step + 1 == len(loader):
+            check_finite(totals.values(), settings, f"epoch {epoch}, step {step + 1}")
     return means(processes.sums(totals, state.device), len(loader.dataset))
 
 

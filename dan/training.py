@@ -49,10 +49,13 @@ class Training:
         self.shared = self.generator, self.discriminator
 
     @contextmanager
-    def sharing(self):
+    def sharing(self, compiles=False):
         """While it lasts, both networks train together with the other processes, if there are any.
+
+        compiles: through torch.compile.
         """
-        self.shared = tuple(shared(network, self.device) for network in self.shared)
+        networks = map(torch.compile, self.shared) if compiles else self.shared
+        self.shared = tuple(shared(network, self.device) for network in networks)
         try:
             yield
         finally:
