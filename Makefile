@@ -1,4 +1,5 @@
 # make run    set up, then create the data, check it, train and evaluate (ARGS="--preset dan-small")
+# make setup  make the environment .venv alone
 # make demo   set up, then denoise an example and say where to listen
 # make test   set up, lint and test
 # make docs   make docs/settings.md out of config.py
@@ -6,13 +7,15 @@ PYTHON ?= python3
 ARGS ?=
 BIN = .venv/bin
 
-.PHONY: run demo test benchmark docs
+.PHONY: run setup demo test benchmark docs
 
 run: .venv/installed
 	$(BIN)/python create_data.py $(ARGS)
 	$(BIN)/python dataset.py $(ARGS)
 	$(BIN)/python train_gan.py --restart $(ARGS)
 	$(BIN)/python evaluate.py $(ARGS)
+
+setup: .venv/installed
 
 demo: .venv/installed
 	$(BIN)/python -m dan.demo

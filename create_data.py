@@ -93,6 +93,10 @@ def draw_splits(data):
     counts, facts, streamed = stored_counts(data), {"recordings": []}, {}
     wanted = {"train": data.num_train, "validation": data.num_validation}
     clean, noise = dict.fromkeys(counts), dict.fromkeys(counts)
+    clean_is = "recordings" if data.clean_source else (
+        f"sums of sines from {data.low_freq:g} to {data.high_freq:g} Hz")
+    noise_is = data.noise_source or "Gaussian white noise"
+    print(f"clean signals: {clean_is}; noise: {noise_is}; {data.sample_rate:,} samples per second")
     if data.clean_source:
         recordings = read_splits(data.clean_source, wanted, data)
         for split in counts:

@@ -38,6 +38,7 @@ from dan.recordings import (
     read_pieces,
 )
 from dan.sections import REPOSITORY
+from dan.training import choose_device
 
 FIGURE_SECONDS = 20
 MOST_EXAMPLES = 12  # on a listening page
@@ -50,8 +51,10 @@ CLIPPED_SHARE = 1e-3
 def main():
     config, options = parse_arguments(__doc__, add_options, default_preset="speech",
                                       takes_files=True)
-    if not options.inputs or not options.output:
-        raise ConfigurationError("name what to denoise, and with -o where to write it; see --help")
+    if not options.inputs:
+        raise ConfigurationError("name what to denoise: python denoise.py noisy.wav -o clean.wav")
+    if not options.output:
+        options.output = beside(options.inputs)
     checkpoint = choose_checkpoint(options, config)
     if not 0 <= options.dry <= 1:
         raise ConfigurationError(f"--dry {options.dry} is impossible; it must be from 0 to 1")
@@ -60,7 +63,8 @@ def main():
         raise ConfigurationError(f"--figure shows one recording, and here are {len(jobs)}")
     for path in filter(None, (options.figure, options.listen)):
         check_picture(Path(path), jobs, options.overwrite)
-    denoiser = Denoiser.load(checkpoint, narrow=options.narrow)
+    device = choose_device(config.training.device)
+    denoiser = Denoiser.load(checkpoint, device, narrow=options.narrow)
     print(f"denoiser: {checkpoint}, for {denoiser.sample_rate:,} samples per second")
     # An .npy array says nothing of its rate.
     array_rate = config.data.source_rate or denoiser.sample_rate
@@ -98,7 +102,8 @@ def add_options(parser):
     parser.add_argument("inputs", nargs="*", metavar="INPUT",
                         help=f"recordings ({', '.join(SUFFIXES)}) and folders of them")
     parser.add_argument("-o", "--output", metavar="OUTPUT",
-                        help="file for one recording; folder for several, which mirrors theirs")
+                        help="file for one recording (default: noisy.denoised.wav beside "
+                             "noisy.wav); folder for several, which mirrors theirs")
     parser.add_argument("--checkpoint", metavar="FILE",
                         help="the trained denoiser (default: best.pt of --preset, or as above)")
     parser.add_argument("--dry", type=float, default=0.0, metavar="0..1",
@@ -112,6 +117,15 @@ def add_options(parser):
                         help="also draw waveform and spectrogram, before and after, as PNG")
     parser.add_argument("--listen", metavar="FILE",
                         help="also write an HTML page with players, before and after")
+
+
+def beside(inputs):
+    """Where a single recording goes without -o: noisy.wav to noisy.denoised.wav, beside it."""
+    given = Path(inputs[0])
+    if len(inputs) > 1 or given.is_dir():
+        raise ConfigurationError("name the folder for what is denoised with -o: python denoise.py "
+                                 f"{inputs[0]} -o cleaned")
+    return given.with_name(f"{given.stem}.denoised{given.suffix}")
 
 
 def choose_checkpoint(options, config):
@@ -202,6 +216,7 @@ def denoise_array(denoiser, source, target, dry, rate):
         rows, rate, lambda pieces: watched(pieces, source.name, rows.shape[1], rate, seen)
     )
     denoised = as_type(mix_back(rows, denoised, dry), array.dtype)
+    seen["clipped"] = 0  # an array has no full scale
     content = io.BytesIO()
     np.save(content, denoised.reshape(array.shape))
     write_bytes(target, content.getbuffer())

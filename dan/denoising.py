@@ -11,6 +11,7 @@ from dan.trained import load_generator
 
 BLOCK_SECONDS = 16  # of what is denoised at a time
 CHANNELS = 4  # of a block that go through the network together
+MOST_CHANNELS, LEAST_SAMPLES = 8, 256  # what is plainly (samples, channels) has so many
 ROWS = 64  # of an array that are denoised together
 FADE = 256  # samples over which a block gives way to the next
 LEAST = 1e-20  # power
@@ -52,11 +53,15 @@ class Denoiser:
 
         sample_rate: in Hz, a whole number; the denoiser's own where it is not given. Whole numbers
         are rounded and clipped to their type. What is not finite counts as zero. Raises TypeError
-        for an array that holds no real numbers, ValueError for an impossible sample rate.
+        for an array that holds no real numbers, ValueError for an impossible sample rate, or for
+        channels that stand last, as soundfile has them.
         """
         array = np.asarray(array)
         if array.dtype.kind not in "fiu" or not array.ndim:
             raise TypeError(f"expected an array of real numbers, not {array.dtype} {array.shape}")
+        if array.ndim > 1 and array.shape[-1] <= MOST_CHANNELS < LEAST_SAMPLES <= array.shape[-2]:
+            raise ValueError(f"an array {array.shape} looks like (samples, channels), as soundfile "
+                             "reads; give its transpose, (channels, samples)")
         rate = self.sample_rate if sample_rate is None else sample_rate
         if rate % 1 or are_far_apart(rate, self.sample_rate):
             raise ValueError(f"sample_rate={sample_rate} is no whole number, or too far from the "

@@ -33,7 +33,7 @@ def choose_precision(wanted, network, inputs, targets):
               "gradients": relative_error(gradient_half, gradient)}
     for what, error in errors.items():
         if not error <= LARGEST_ERROR:  # NaN, too
-            return "float32", f"bfloat16 is wrong here: the {what} are off by {error:.0%}"
+            return "float32", f"safer: in bfloat16 the {what} are off by {error:.0%}"
     return "bfloat16", f"{seconds / seconds_half:.1f} × as fast, off by {max(errors.values()):.1%}"
 
 

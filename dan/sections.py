@@ -53,6 +53,9 @@ class DataSection(Section):
         if self.high_freq > self.nyquist:
             refuse("data.high_freq", self.high_freq,
                    f"at most the Nyquist frequency {self.nyquist:g} Hz")
+        if self.clean_source and self.clean_source == self.noise_folder:
+            refuse("data.noise_source", self.noise_source,
+                   "another folder than data.clean_source: noise and clean signals would be alike")
         if not self.stream and self.num_train > MOST_STORED:
             refuse("data.num_train", self.num_train,
                    f"at most {MOST_STORED:,}, or streamed with data.stream=true")

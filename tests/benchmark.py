@@ -1,6 +1,7 @@
 """Speed and memory, as ratios wherever two things can be compared in one run.
 
-    python tests/benchmark.py      # four minutes on two cores; --quick: one
+    python tests/benchmark.py              # four minutes on two cores; --quick: one
+    python tests/benchmark.py --scaling    # against the signals' length, and with two processes
 
 Absolute times hold for this machine and this moment; the ratios travel.
 """
@@ -21,6 +22,8 @@ from torch.utils.data import DataLoader
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from scaling import measure_scaling
+
 from create_data import create_data
 from dan.configuration import resolve
 from dan.denoising import Denoiser
@@ -40,6 +43,9 @@ ROUNDS = 3
 
 
 def main():
+    if "--scaling" in sys.argv:
+        measure_scaling()
+        return
     with tempfile.TemporaryDirectory() as folder:
         measure(folder)
 

@@ -461,3 +461,22 @@ def test_a_page_to_listen_to(call, tmp_path):
     code, _, err = call(tmp_path / "in", "-o", tmp_path / "more", "--listen",
                         tmp_path / "in/one.wav", "--overwrite")
     assert code == 1 and "is a recording" in one_error(err)
+
+
+def test_channels_that_stand_last_are_refused(denoiser):
+    with pytest.raises(ValueError, match="transpose"):
+        denoiser(noise(1, channels=(2,)).T, RATE)
+
+
+def test_without_output_the_result_lies_beside_the_recording(call, tmp_path):
+    soundfile.write(tmp_path / "a.wav", noise(0.5), RATE)
+    code, _, err = call(tmp_path / "a.wav")
+    assert code == 0 and (tmp_path / "a.denoised.wav").exists(), err
+    code, _, err = call(tmp_path)
+    assert code == 2 and f"{tmp_path} -o" in one_error(err)
+
+
+def test_an_array_has_no_full_scale(call, tmp_path):
+    np.save(tmp_path / "volts.npy", 900 * noise(0.5))
+    code, out, _ = call(tmp_path / "volts.npy")
+    assert code == 0 and "full scale" not in out

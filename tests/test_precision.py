@@ -43,7 +43,7 @@ def test_bfloat16_that_is_right_is_taken_where_it_is_fast(monkeypatch):
 ])
 def test_bfloat16_that_is_wrong_is_not_taken(fault, reason, monkeypatch):
     simulate(monkeypatch, **fault)
-    assert chosen() == ("float32", f"bfloat16 is wrong here: {reason}")
+    assert chosen() == ("float32", f"safer: in bfloat16 {reason}")
 
 
 def test_a_wish_is_obeyed(monkeypatch):
@@ -83,7 +83,7 @@ def test_each_network_has_a_precision_of_its_own(config, monkeypatch):
     monkeypatch.setattr(precision, "is_fast", lambda network, device: True)
     found = probe_precision(state, torch.randn(2, 40, 1, 256), config.training)
     assert [found[network][0] for network in NETWORKS] == ["bfloat16", "float32"]
-    assert "is wrong here" in found["discriminator"][1]
+    assert "safer" in found["discriminator"][1]
 
 
 @pytest.mark.parametrize("preset", ["dan", "dan-small", "spectral", "audio"])
