@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from dan import figures, plots
 from dan.command_line import parse_arguments
-from dan.denoising import Denoiser, as_finite, as_type
+from dan.denoising import Denoiser, as_finite, as_type, is_transposed
 from dan.errors import ConfigurationError, UserError, run
 from dan.files import write_atomically, write_bytes
 from dan.listening import Example, write_page
@@ -61,6 +61,8 @@ def main():
     jobs = plan(options.inputs, options.output, options.overwrite)
     if options.figure and len(jobs) > 1:
         raise ConfigurationError(f"--figure shows one recording, and here are {len(jobs)}")
+    if options.figure and options.listen and real(options.figure) == real(options.listen):
+        raise ConfigurationError("--figure and --listen name one file; give them two")
     for path in filter(None, (options.figure, options.listen)):
         check_picture(Path(path), jobs, options.overwrite)
     device = choose_device(config.training.device)
@@ -183,7 +185,7 @@ def check_picture(path, jobs, overwrite):
     """Raise UserError unless a figure or page may be written to `path`, beside what `jobs` write.
     """
     if any(real(path) in map(real, job) for job in jobs):
-        raise UserError(f"{path} is a recording; choose another name for the figure")
+        raise UserError(f"{path} is a recording; choose another name")
     if os.path.lexists(path) and not overwrite:
         raise UserError(f"{path} exists; replace it with --overwrite, or choose another name")
 
@@ -211,6 +213,9 @@ def denoise_array(denoiser, source, target, dry, rate):
     rows = np.atleast_2d(array)
     if not rows.size:
         raise UserError(f"{source} is empty")
+    if is_transposed(rows):
+        raise UserError(f"{source} has {rows.shape} values, which looks like (samples, channels); "
+                        "store its transpose, a row for each signal")
     seen = new_watch()
     denoised = denoiser.denoise_rows(
         rows, rate, lambda pieces: watched(pieces, source.name, rows.shape[1], rate, seen)

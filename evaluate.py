@@ -94,6 +94,9 @@ def main():
     else:
         json_path = config.checkpoint_folder / "evaluation.json"
         image_folder = config.image_folder
+    if options.checkpoint:  # which is not the preset's own: its results have a folder of their own
+        image_folder = config.image_folder / Path(options.checkpoint).stem
+        json_path = image_folder / "evaluation.json"
     figures.refuse_to_replace([image_folder / name for name in (*FIGURES, PAGE)])
     signals = {"validation": [load_signals(config, "validation", kind)[:, 0].numpy()
                               for kind in ("clean", "mixed")]}
@@ -148,6 +151,8 @@ def add_options(parser):
 
 def denoiser_paths(config, options):
     """{name: checkpoint} of what is to be measured; raises UserError if none of it is there."""
+    if options.checkpoint and options.presets:
+        raise ConfigurationError("--checkpoint measures one denoiser and --presets several; choose")
     if options.checkpoint:
         return {Path(options.checkpoint).stem: Path(options.checkpoint)}
     if not options.presets:
@@ -174,7 +179,7 @@ def load_denoisers(config, paths):
                 f"has {config.data.sample_rate}; evaluate at the rate of the training"
             )
         last = {"epoch": None, "seconds": None}
-        if path.name == "best.pt":
+        if path.with_name("last.pt").exists() and path.name == "best.pt":
             last = read_checkpoint(path.with_name("last.pt"))
         denoisers[name] = generator
         results["denoisers"][name] = {
@@ -202,7 +207,7 @@ def all_estimators(config, recorded, denoisers):
         "input": lambda mixed, snr, numbers: mixed,
         "lowpass": lambda mixed, snr, numbers: lowpass(mixed, data.sample_rate, config.evaluation),
     }
-    if data.length <= LONGEST_WIENER:
+    if data.length <= LONGEST_WIENER and not (recorded and data.stream):
         examples = clean_examples(config)
         estimators["Wiener"] = lambda mixed, snr, numbers: wiener(mixed, examples, snr)
     if recorded:

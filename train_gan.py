@@ -34,6 +34,7 @@ from dan.trained import apply_generator, load_generator, take_generator
 from dan.training import (
     best_epoch,
     choose_device,
+    decide,
     is_adversarial,
     make_deterministic,
     new_training,
@@ -60,7 +61,7 @@ def main():
         refuse_to_replace(config.checkpoint_folder)
     figures.refuse_to_replace(figure_paths(config))
     state = run_training(config, options.resume, options.restart, options.begin_with, draws=True)
-    best = best_epoch(state.history, config.training)
+    best = best_epoch(state.history)
     print(f"{state.epoch} epochs in {state.seconds:.0f} s; best epoch {best['epoch']}: validation "
           f"SNR {best['validation_snr_db']:.2f} dB\nwrote {config.checkpoint_folder} and "
           f"{config.image_folder}")
@@ -81,6 +82,8 @@ def run_training(config, resumes=False, restarts=False, begin_with=None, draws=F
     state, signals = new_training(config, device), fingerprint(check_manifest(config))
     if begin_with:
         take_generator(state.generator, config, begin_with)
+    if not resumes:  # each by itself, before the processes join: a network in common would wait
+        precision = probe_precision(state, next(iter(train_loader)), config.training)
     if uses_feature_network(config.training):
         state.feature_network = build_feature_network(config).to(device)
     with processes.together(device), processes.first_only(locked(folder)):
@@ -95,9 +98,7 @@ def run_training(config, resumes=False, restarts=False, begin_with=None, draws=F
             state.data = signals
             if state.feature_network:
                 train_feature_network(state.feature_network, config)
-            state.precision = processes.as_first(
-                probe_precision, state, next(iter(train_loader)), config.training
-            )
+            state.precision = processes.as_first(lambda: precision)
         with state.sharing(config.training.compile):
             describe(state, config)
             try:
@@ -160,6 +161,7 @@ def train(state, train_loader, validation_loader, config):
                 **{f"validation_{name}": value for name, value in validated.items()},
             })
             state.seconds += time.perf_counter() - started
+            decide(state.history, settings)
             if processes.is_first():
                 save(state, config)
         bar.set_postfix_str(progress(state.history[-1]))
@@ -325,7 +327,7 @@ def figure_paths(config):
 def draw_figures(config, validation, history):
     """The learning curves, and the best generator on validation signals against the lowpass."""
     curves, *examples = figure_paths(config)
-    best = best_epoch(history, config.training)["epoch"]
+    best = best_epoch(history)["epoch"]
     figure = plots.performance(history, config.training, best)
     figures.save(figure, curves)
     generator, _ = load_generator(config.checkpoint_folder / "best.pt")

@@ -28,6 +28,7 @@ def resolve(preset=DEFAULT_PRESET, overrides=()):
         section, name = key.split(".")
         value = parse(key, text, known[key].type)
         config = replace(config, **{section: replace(getattr(config, section), **{name: value})})
+    config.check_ranges()
     config = config.filled()
     config.check()
     return config

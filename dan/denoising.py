@@ -59,7 +59,7 @@ class Denoiser:
         array = np.asarray(array)
         if array.dtype.kind not in "fiu" or not array.ndim:
             raise TypeError(f"expected an array of real numbers, not {array.dtype} {array.shape}")
-        if array.ndim > 1 and array.shape[-1] <= MOST_CHANNELS < LEAST_SAMPLES <= array.shape[-2]:
+        if is_transposed(array):
             raise ValueError(f"an array {array.shape} looks like (samples, channels), as soundfile "
                              "reads; give its transpose, (channels, samples)")
         rate = self.sample_rate if sample_rate is None else sample_rate
@@ -164,6 +164,11 @@ def take(pieces, count):
             pieces.insert(0, piece[:, count:])
         count -= taken[-1].shape[1]
     return np.concatenate(taken, axis=1) if taken else np.empty((1, 0), np.float32)
+
+
+def is_transposed(array):
+    """Whether an array is plainly (samples, channels), as soundfile reads, not the other way."""
+    return array.ndim > 1 and array.shape[-1] <= MOST_CHANNELS < LEAST_SAMPLES <= array.shape[-2]
 
 
 def round_up(number, multiple):

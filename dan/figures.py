@@ -44,9 +44,8 @@ def refuse_to_replace(paths):
         check_regular(path)
         with open(path, "rb") as file:
             if MARK.encode() not in file.read(256):
-                raise UserError(f"{path} was not drawn by this version of the project, so it is "
-                                "not replaced; move it away, or choose another folder with "
-                                "paths.images=")
+                raise UserError(f"{path} was not written by this version of the project, so it is "
+                                "not replaced; move it away")
 
 
 def show(figure):

@@ -117,10 +117,12 @@ def summary(values, worst=min):
     """Mean, half-width of its 95 % confidence interval (Student's t), median and worst value.
 
     The half-width is None for a single value, which has no spread. What is not a number is left
-    out, unless nothing else is there.
+    out; where nothing else is there, all are None.
     """
     values = np.asarray(values, np.float64)
-    values = values[~np.isnan(values)] if not np.isnan(values).all() else np.zeros(1)
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return dict.fromkeys(("mean", "confidence_95", "median", "worst"))
     half_width = None
     if len(values) > 1:
         half_width = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))

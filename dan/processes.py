@@ -1,6 +1,6 @@
 """Several processes that train one generator together, as torchrun starts them; or one by itself.
 
-    torchrun --nproc-per-node=2 train_gan.py --preset spectral
+    torchrun --standalone --nproc-per-node=2 train_gan.py --preset spectral
 
 Each process takes its share of every batch; DistributedDataParallel averages their gradients. The
 first one decides, writes and speaks for all.
@@ -90,7 +90,7 @@ def device_of(device):
 
 def check_batch(batch_size):
     """Raise ConfigurationError where a process would have less than two signals of a batch."""
-    if batch_size < 2 * count():
+    if count() > 1 and batch_size < 2 * count():
         raise ConfigurationError(
             f"a batch of {batch_size} is too small for {count()} processes: batch normalisation "
             f"needs two signals in each; set training.batch_size to {2 * count()} or more"

@@ -6,6 +6,7 @@ noisereduce and RNNoise take part where they are installed (requirements-benchma
 
 import numpy as np
 from scipy import signal, special
+from tqdm import tqdm
 
 from dan.recordings import resample
 
@@ -21,17 +22,24 @@ def all_recorded_baselines():
     baselines = {"log-MMSE": log_mmse}
     try:
         import noisereduce
-        baselines["noisereduce"] = lambda mixed, rate: np.stack(
-            [noisereduce.reduce_noise(y=x, sr=rate) for x in mixed]).astype(np.float32)
+        baselines["noisereduce"] = one_by_one("noisereduce", lambda x, rate:
+                                              noisereduce.reduce_noise(y=x, sr=rate))
     except ImportError:
         pass
     try:
         from pyrnnoise import rnnoise
-        baselines["RNNoise"] = lambda mixed, rate: np.stack(
-            [apply_rnnoise(rnnoise, x, rate) for x in mixed])
+        baselines["RNNoise"] = one_by_one("RNNoise", lambda x, rate:
+                                          apply_rnnoise(rnnoise, x, rate))
     except (ImportError, OSError):
         pass
     return baselines
+
+
+def one_by_one(name, denoise):
+    """A function of signals (count, length) out of one of a single signal (length,)."""
+    return lambda mixed, rate: np.stack([
+        denoise(x, rate) for x in tqdm(mixed, desc=name, unit="signal", delay=3, leave=False)
+    ]).astype(np.float32)
 
 
 def log_mmse(mixed, sample_rate):
@@ -41,7 +49,7 @@ def log_mmse(mixed, sample_rate):
     estimator" (1985), with the decision-directed a-priori SNR of their 1984 paper. The noise is
     taken as stationary: its power in each bin is the mean of the quietest frames.
     """
-    size = 2 * round(FRAME_SECONDS * sample_rate / 2)
+    size = min(2 * round(FRAME_SECONDS * sample_rate / 2), mixed.shape[-1] // 2 * 2)
     transform = {"nperseg": size, "noverlap": 3 * size // 4, "window": "hann"}
     spectrum = signal.stft(mixed, **transform)[2]
     power = np.abs(spectrum) ** 2

@@ -141,13 +141,17 @@ class WholeConfig:
 
     def check(self):
         """Raise ConfigurationError for the first setting that no run could use."""
-        for key, value, item in list_settings(self):
-            check_setting(key, value, item)
+        self.check_ranges()
         for section in (self.data, self.generator, self.evaluation):
             section.check()
         self.check_adversary()
         self.check_length()
         self.check_lowpass()
+
+    def check_ranges(self):
+        """Each setting by itself."""
+        for key, value, item in list_settings(self):
+            check_setting(key, value, item)
 
     def check_adversary(self):
         training = self.training

@@ -8,7 +8,7 @@ import re
 import sys
 from collections import Counter
 from functools import partial
-from math import ceil
+from math import ceil, inf
 from typing import NamedTuple
 
 import numpy as np
@@ -48,13 +48,13 @@ def read_splits(folder, wanted, data):
     shares = {"validation": share, "train": 1 - share}
     if len(paths) < FEW:
         with tqdm(total=len(paths), desc=f"reading {folder}", unit="file", leave=False) as bar:
-            found = read_some(left, len(paths), sum(wanted.values()), data, skipped, bar)
+            found = read_some(left, len(paths), inf, data, skipped, bar)
         recordings = shared_out(found, shares, rng) if len(found) >= FEW else split_in_time(
             found, data.length)
     else:
         recordings = {}
         for split, share in shares.items():
-            number = max(1, round(share * len(paths)))
+            number = min(max(1, round(share * len(paths))), len(paths) - 1)
             with tqdm(total=min(number, len(left)), desc=f"reading {folder} for {split}",
                       unit="file", leave=False) as bar:
                 recordings[split] = read_some(left, number, wanted[split], data, skipped, bar)
@@ -73,7 +73,7 @@ def read_splits(folder, wanted, data):
 def shared_out(recordings, shares, rng):
     """{split: Recordings}, whole ones, in proportion to `shares`, at least one each."""
     order = [recordings[index] for index in rng.permutation(len(recordings))]
-    number = max(1, round(shares["validation"] * len(order)))
+    number = min(max(1, round(shares["validation"] * len(order))), len(order) - 1)
     return {"validation": order[:number], "train": order[number:]}
 
 
@@ -159,12 +159,16 @@ def stored_noise(recordings, clean, split, count, data):
     """
     rng = np.random.default_rng([data.seed, 6, SPLITS.index(split)])
 
-    def draw_voice():
-        return clean[rng.integers(len(clean))]
+    def another_voice(number):
+        other = (number + rng.integers(1, count)) % count
+        return np.roll(clean[other], rng.integers(data.length))
 
     passages, kinds = np.empty((count, data.length), np.float32), []
-    for passage in tqdm(passages, desc=f"drawing noise for {split}", unit="signal", leave=False):
-        passage[:], kind = draw_noise(recordings, data, rng, None if clean is None else draw_voice)
+    for number, passage in enumerate(tqdm(passages, desc=f"drawing noise for {split}",
+                                          unit="signal", leave=False)):
+        has_others = clean is not None and count > 1
+        passage[:], kind = draw_noise(recordings, data, rng,
+                                      partial(another_voice, number) if has_others else None)
         kinds.append(kind)
     return passages, kinds
 

@@ -347,7 +347,11 @@ def new_array(shape, folder):
     if 4 * np.prod(shape) < LARGEST_IN_MEMORY:
         return np.empty(shape, np.float32)
     try:
-        return np.memmap(tempfile.TemporaryFile(dir=folder), np.float32, shape=shape)
+        place = folder if os.access(folder, os.W_OK) else None
+        file = tempfile.TemporaryFile(dir=place)  # noqa: SIM115 it lasts as long as the array
+        if hasattr(os, "posix_fallocate"):  # a disk that is full says so now, not while it is used
+            os.posix_fallocate(file.fileno(), 0, 4 * int(np.prod(shape)))
+        return np.memmap(file, np.float32, shape=shape)
     except OSError as error:
         raise cannot_write(folder, error, folder, 4 * np.prod(shape)) from error
 

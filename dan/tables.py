@@ -22,7 +22,7 @@ def estimate_all(clean, mixed, numbers, estimators, metrics, data):
     {method: seconds for 1,000 signals}.
     """
     snr, estimates, seconds = total_snr_db(clean, mixed), {}, {}
-    for name, estimator in tqdm(estimators.items(), desc="denoising", delay=3, leave=False):
+    for name, estimator in estimators.items():  # they have bars of their own
         started = time.perf_counter()
         estimates[name] = estimator(mixed, snr, numbers)
         seconds[name] = 1000 / len(mixed) * (time.perf_counter() - started)
@@ -70,8 +70,8 @@ def print_table(split, result, metrics):
     for method, measured in result["methods"].items():
         rows = {
             f"{method} mean": lambda m: with_interval(m["mean"], m["confidence_95"]),
-            "  median": lambda m: f"{m['median']:.3f}",
-            "  worst": lambda m: f"{m['worst']:.3f}",
+            "  median": lambda m: with_interval(m["median"], None),
+            "  worst": lambda m: with_interval(m["worst"], None),
         }
         for label, text in rows.items():
             cells = [text(measured[name]) for name in metrics]
@@ -85,6 +85,8 @@ def print_table(split, result, metrics):
 
 
 def with_interval(value, half_width, digits=3):
-    """A value with its confidence interval, which a single signal has not."""
+    """A value with its confidence interval, which a single signal has not; – for none."""
+    if value is None:
+        return "–"
     interval = "" if half_width is None else f" ± {half_width:.{digits}f}"
     return f"{value:.{digits}f}{interval}"

@@ -153,21 +153,34 @@ def is_adversarial(settings, epoch):
     return settings.adversary != "none" and epoch > settings.pretrain_epochs
 
 
-def best_epoch(history, settings):
-    """The epoch whose generator is kept: that with the lowest validation reconstruction loss.
+def best_epoch(history):
+    """The epoch whose generator is kept in best.pt: the last one that `decide` decided for."""
+    kept = [row for row in history if row.get("kept")]
+    return kept[-1] if kept else min(history, key=loss_of)
 
-    The one loss that an adversarial game leaves comparable from epoch to epoch. But of a one-cycle
-    training that came to its end the last one, unless an earlier one was clearly better, by a
-    twentieth of what was learnt in all: its learning rates are annealed, and which of the last
-    epochs is lowest says more of the validation signals than of the generators.
+
+def decide(history, settings):
+    """Note in the last row of the history whether its generator is kept.
+
+    It is if its validation reconstruction loss is the lowest so far: the one loss that an
+    adversarial game leaves comparable from epoch to epoch. And the last epoch of a one-cycle
+    training is kept unless the best one so far is clearly better, by a twentieth of what was learnt
+    in all: its learning rates are annealed, and which of the last epochs is lowest says more of the
+    validation signals than of the generators.
     """
-    def loss(row):
-        return row["validation_reconstruction_loss"]
-
-    best, last = min(history, key=loss), history[-1]
+    *earlier, last = history
+    if not earlier:
+        last["kept"] = True
+        return
+    best = best_epoch(earlier)
     ended = settings.schedule == "one-cycle" and last["epoch"] >= settings.max_epochs
-    learnt = loss(history[0]) - loss(best)
-    return last if ended and loss(last) - loss(best) <= CLEARLY * learnt else best
+    margin = CLEARLY * (loss_of(history[0]) - loss_of(best)) if ended else 0
+    last["kept"] = loss_of(last) < loss_of(best) + margin
+
+
+def loss_of(row):
+    """What epochs are compared by."""
+    return row["validation_reconstruction_loss"]
 
 
 def patience_is_over(history, settings):
@@ -176,7 +189,7 @@ def patience_is_over(history, settings):
     if not history:
         return False
     pretraining = 0 if settings.adversary == "none" else settings.pretrain_epochs
-    since = max(best_epoch(history, settings)["epoch"], pretraining)
+    since = max(best_epoch(history)["epoch"], pretraining)
     return history[-1]["epoch"] - since >= settings.patience
 
 

@@ -80,7 +80,7 @@ def check_settings(config, trained, path):
 def save(state, config):
     """Write best.pt if the last epoch is the best, last.pt, and history.csv."""
     folder, checkpoint = config.checkpoint_folder, state.checkpoint(config)
-    if best_epoch(state.history, config.training) is state.history[-1]:
+    if best_epoch(state.history) is state.history[-1]:
         write_checkpoint(folder / "best.pt", checkpoint)
     write_checkpoint(folder / "last.pt", checkpoint)
     write_history(state.history, folder)

@@ -23,7 +23,9 @@ sounds() {
     mkdir -p "$folder"
     dpkg -L "$package" | grep -E "$pattern" | while read -r source; do
         target=$folder/$(echo "${source%.*}" | sed 's|.*/sounds/||; s|/|_|g').wav
-        [ -e "$target" ] || ffmpeg -nostdin -v error "$@" -i "$source" -ac 1 -ar 16000 "$target" || true
+        # Under another name first, so that one that was cut short is no sound.
+        [ -e "$target" ] || { ffmpeg -nostdin -v error -y "$@" -i "$source" -ac 1 -ar 16000 -f wav "$target.part" &&
+            mv "$target.part" "$target"; } || true
     done
 }
 for language in en fr it; do

@@ -90,7 +90,7 @@ def compare_processes():
                         f"paths.data={folder}/data", f"paths.images={folder}/images"]
             run("create_data.py", *settings)
             seconds = {}
-            torchrun = ["-m", "torch.distributed.run", "--nproc-per-node=2"]
+            torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
             for name, starter, threads in (("one", [], "2"), ("two", torchrun, "1")):
                 run(*starter, "train_gan.py", *settings, f"paths.checkpoints={folder}/{name}",
                     threads=threads)

@@ -31,12 +31,13 @@ from dataset import loaders
 from presets import PRESETS
 from train_gan import train
 
-KILLS = 4
+KILLS = 2
 SMALL = {
     "waveform": ["generator.depth=2", "generator.encoder_filters=4", "generator.decoder_filters=4",
                  "generator.kernel_size=16"],
     "spectral": ["generator.channels=4", "generator.blocks=1"],
-    "short-time": ["generator.channels=4", "generator.levels=2", "generator.blocks=1"],
+    "short-time": ["generator.channels=4", "generator.levels=2", "generator.blocks=1",
+                   "data.sample_rate=8000", "data.duration=0.25", "generator.frame_length=256"],
 }
 
 

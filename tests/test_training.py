@@ -13,7 +13,7 @@ from create_data import create_data
 from dan.checkpoints import read_checkpoint
 from dan.configuration import resolve
 from dan.trained import load_generator
-from dan.training import best_epoch, learning_rate_factor, new_training, patience_is_over
+from dan.training import best_epoch, decide, learning_rate_factor, new_training, patience_is_over
 from dataset import loaders
 from train_gan import train, train_epoch, validate
 
@@ -123,7 +123,14 @@ def test_the_last_epoch_is_kept_unless_an_earlier_one_is_clearly_better(losses, 
     history = [{"epoch": number, "validation_reconstruction_loss": loss}
                for number, loss in enumerate(losses, 1)]
     training = described("dan", "training.pretrain_epochs=1", *settings).training
-    assert best_epoch(history, training)["epoch"] == kept
+    for number in range(1, len(history) + 1):
+        decide(history[:number], training)
+    assert best_epoch(history)["epoch"] == kept
+    # What is kept stays so when the training goes on under another schedule.
+    longer = replace(training, max_epochs=9)
+    history.append({"epoch": len(history) + 1, "validation_reconstruction_loss": 2.3})
+    decide(history, longer)
+    assert best_epoch(history)["epoch"] == kept
 
 
 def test_the_same_seed_gives_the_same_result(config, data):
@@ -171,7 +178,7 @@ def test_checkpoints_hold_the_best_and_the_last_epoch(config, data):
     last = read_checkpoint(config.checkpoint_folder / "last.pt")
     best = read_checkpoint(config.checkpoint_folder / "best.pt")
     assert last["epoch"] == 4 and last["history"] == state.history
-    assert best["epoch"] == best_epoch(state.history, config.training)["epoch"]
+    assert best["epoch"] == best_epoch(state.history)["epoch"]
     generator, stored = load_generator(config.checkpoint_folder / "best.pt")
     assert stored == config and not generator.training
     assert same(best["generator"], generator.state_dict())
