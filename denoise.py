@@ -52,7 +52,8 @@ def main():
     config, options = parse_arguments(__doc__, add_options, default_preset="speech",
                                       takes_files=True)
     if not options.inputs:
-        raise ConfigurationError("name what to denoise: python denoise.py noisy.wav -o clean.wav")
+        raise ConfigurationError("name what to denoise: python denoise.py noisy.wav -o clean.wav; "
+                                 "see --help")
     if not options.output:
         options.output = beside(options.inputs)
     checkpoint = choose_checkpoint(options, config)
