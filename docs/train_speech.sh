@@ -46,7 +46,7 @@ $python create_data.py --preset speech $paths "data.clean_source=$work/voices" \
 $python train_gan.py --preset speech $paths
 $python -m dan.trained "$work/checkpoints/speech/best.pt" "$work/speech.pt"
 
-measured="data.clean_source=$work/unseen data.noise_source=$work/unknown data.duration=4 data.snr_db=0,7
+measured="data.clean_source=$work/unseen data.noise_source=$work/unknown data.duration=2.5 data.snr_db=0,7
     data.noise_speed=1 data.num_train=1 data.num_validation=400"
 paths="paths.data=$work/measured paths.images=$work/images paths.checkpoints=$work/checkpoints"
 $python create_data.py --preset speech $paths $measured
