@@ -291,7 +291,7 @@ def test_wrong_calls_say_what_to_do(script, tmp_path):
     missing = ["--checkpoint", str(tmp_path / "none.pt")]
     for arguments, status, message in (
         ([], 2, "--help"),
-        ([given[0]], 2, "-o"),
+        ([str(tmp_path)], 2, "-o"),
         ([str(tmp_path / "no.wav"), *given[1:]], 1, "does not exist"),
         ([*given, *missing], 1, "none.pt is missing"),
         ([*given, "--preset", "audoi"], 2, "'audio'"),
