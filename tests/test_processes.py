@@ -106,7 +106,8 @@ def test_too_small_a_batch_is_refused(monkeypatch):
 @pytest.mark.skipif(os.name == "nt", reason="has no SIGKILL and no ps")
 def test_the_death_of_one_ends_the_other_and_the_training_goes_on(tmp_path):
     folders = [f"paths.{name}={tmp_path / name}" for name in ("data", "images")]
-    settings = [*REDUCED, *folders, "training.max_epochs=12"]
+    # Few validation signals, so that few figures are drawn.
+    settings = [*REDUCED, *folders, "training.max_epochs=10", "data.num_validation=1"]
     create_data(described("dan", *settings))
 
     def train(name, *more):
