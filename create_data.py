@@ -19,6 +19,7 @@ from dan.command_line import parse_arguments
 from dan.errors import UserError, run
 from dan.files import write_bytes
 from dan.recordings import resample
+from dan.signal_files import save_signal
 from dan.signals import draw
 from dan.sources import cut_segments, read_splits, stored_noise
 from dan.storage import (
@@ -26,7 +27,6 @@ from dan.storage import (
     checksum,
     claim_files,
     save_recordings,
-    save_signal,
     signal_path,
     stored_counts,
     wav_path,

@@ -37,13 +37,12 @@ from dan.recordings import (
     open_audio,
     read_pieces,
 )
-from dan.sections import REPOSITORY
+from dan.trained import PRETRAINED
 from dan.training import choose_device
 
 FIGURE_SECONDS = 20
 MOST_EXAMPLES = 12  # on a listening page
 RECORDED_PRESETS = ("speech", "speech-own", "audio")
-PRETRAINED = REPOSITORY / "pretrained/speech.pt"
 FULL_SCALE = 0.999
 CLIPPED_SHARE = 1e-3
 

@@ -2,6 +2,7 @@
 
     python evaluate.py
     python evaluate.py --preset dan-small
+    python evaluate.py --preset speech --checkpoint pretrained/speech.pt   # with data of its preset
     python evaluate.py --presets dan dan-published dan-small spectral      # in one table
 
 On the validation signals, and on fresh test signals that no decision of a training saw. (Signals

@@ -14,9 +14,9 @@ from dan.listening import Example, as_wav, write_page
 from dan.metrics import si_sdr
 from dan.sections import REPOSITORY
 from dan.signals import mix
+from dan.trained import PRETRAINED
 
 FOLDER = REPOSITORY / "demo"
-PRETRAINED = REPOSITORY / "pretrained/speech.pt"
 SNR_DB = 3.0
 SEED = 7
 

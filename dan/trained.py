@@ -15,7 +15,10 @@ import torch
 from dan.checkpoints import read_checkpoint, write_checkpoint
 from dan.configuration import to_dict
 from dan.errors import ConfigurationError, UserError, run
+from dan.sections import REPOSITORY
 from models import build_generator
+
+PRETRAINED = REPOSITORY / "pretrained/speech.pt"  # the denoiser for speech that is shipped
 
 
 def main():

@@ -11,7 +11,7 @@ from scipy.io import wavfile
 
 import dataset
 from create_data import create_data
-from dan import storage
+from dan import signal_files
 from dan.configuration import resolve
 from dan.errors import ConfigurationError, UserError
 from dan.metrics import snr_db
@@ -303,8 +303,9 @@ def test_a_creation_that_was_cut_short_goes_on_where_it_was(config, data, monkey
 
 def test_signals_that_would_fill_the_memory_lie_in_a_file(config, data, monkeypatch):
     usual = load_signals(config, "train", "clean")
-    monkeypatch.setattr(storage, "LARGEST_IN_MEMORY", 1000)
-    large = storage.read_signals(data, "train", "clean", len(usual), 256)
+    monkeypatch.setattr(signal_files, "LARGEST_IN_MEMORY", 1000)
+    large = signal_files.read_signals(data / "train/clean", [
+        f"clean_{number:04d}.npy" for number in range(1, len(usual) + 1)], 256, "reading")
     assert isinstance(large, np.memmap)
     np.testing.assert_array_equal(large, usual[:, 0])
     assert torch.equal(load_signals(config, "train", "clean"), usual)

@@ -22,7 +22,8 @@ from dan.configuration import from_dict, resolve, to_dict
 from dan.errors import ConfigurationError, UserError
 from dan.recordings import read_recording
 from dan.settings import list_settings
-from dan.storage import claim_files, manifest_path, read_signal
+from dan.signal_files import read_signal
+from dan.storage import claim_files, manifest_path
 from dan.trained import load_generator
 from dan.training import new_training
 from dan.training_folder import refuse_to_replace
