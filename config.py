@@ -174,6 +174,10 @@ class TrainingConfig:
         "fast and agrees with float32)",
         choices=("auto", "float32", "bfloat16"),
     )
+    workers: int = setting(
+        0, "processes that draw signals out of recordings while others are trained on; 0: none",
+        0, 256, free_on_resume=True,
+    )
     compile: bool = setting(False, "have torch.compile make the networks faster, in a minute or so",
                             free_on_resume=True)
     device: str = setting("auto", "auto (CUDA, else MPS, else CPU), or a torch device such as cpu",

@@ -7,6 +7,7 @@
 Next: python dataset.py
 """
 
+import hashlib
 import io
 from dataclasses import asdict
 
@@ -20,11 +21,10 @@ from dan.errors import UserError, run
 from dan.files import write_bytes
 from dan.recordings import resample
 from dan.signal_files import save_signal
-from dan.signals import draw
+from dan.signals import draw_in_parts
 from dan.sources import cut_segments, read_splits, stored_noise
 from dan.storage import (
     KINDS,
-    checksum,
     claim_files,
     save_recordings,
     signal_path,
@@ -61,32 +61,28 @@ def create_data(config):
     Files that an earlier run wrote are replaced, or removed where this run has fewer. Raises
     UserError, before anything is written, where a file that no run wrote stands in the way.
     """
-    folder = config.data_folder
-    splits, facts, streamed = draw_splits(config.data)
-    counts = {split: len(arrays["clean"]) for split, arrays in splits.items()}
+    folder, data = config.data_folder, config.data
+    counts, sources, facts, streamed = read_sources(data)
     claim_files(folder, counts, streamed)
     checksums, examples = {}, {}
     with tqdm(total=sum(counts.values()), desc="writing", unit="signal") as bar:
-        for split, arrays in splits.items():
-            for number in range(counts[split]):
-                for kind, array in arrays.items():
-                    save_signal(folder / signal_path(split, kind, number), array[number])
-                bar.update()
-            checksums[split] = {kind: checksum(array) for kind, array in arrays.items()}
-            examples[split] = {kind: array[0] for kind, array in arrays.items()}
-            write_wavs(folder, split, examples[split], config.data.sample_rate)
+        for split, count in counts.items():
+            parts = draw_in_parts(data, split, count, *sources[split])
+            checksums[split], examples[split] = write_signals(folder, split, parts, bar)
+            write_wavs(folder, split, examples[split], data.sample_rate)
     facts["streamed"] = {kind: save_recordings(folder, kind, recordings)
                          for kind, recordings in streamed.items()}
     checksums |= {kind: stored["checksum"] for kind, stored in facts["streamed"].items()}
     write_manifest(folder, {"complete": True, "counts": counts, "checksums": checksums,
-                            "data": asdict(config.data), **facts})
+                            "data": asdict(data), **facts})
     return examples, counts
 
 
-def draw_splits(data):
-    """All signals that are stored, and what training signals are streamed from.
+def read_sources(data):
+    """What the stored signals are drawn out of, and what training signals are streamed from.
 
-    Returns {split: {kind: float32 (count, length)}}; for the manifest, the numbers of the
+    Returns the number of signals in each split; for each split clean signals and noise, float32
+    (count, length), or None for what is synthesised; for the manifest, the numbers of the
     recordings that the clean training signals come from, and the kind of noise in each validation
     signal; and {"clean" or "noise": Recordings}, where training signals are streamed out of them.
     """
@@ -119,12 +115,25 @@ def draw_splits(data):
         facts["noise_kinds"] = kinds  # of the last split, the validation
         if data.stream and folder:
             streamed["noise"] = recordings["train"]
-    splits = {
-        split: dict(zip(KINDS, draw(data, split, count, clean[split], noise[split]),
-                        strict=True))
-        for split, count in counts.items()
-    }
-    return splits, facts, streamed
+    return counts, {split: (clean[split], noise[split]) for split in counts}, facts, streamed
+
+
+def write_signals(folder, split, parts, bar):
+    """Write the signals of a split; returns the checksum and the first signal of each kind.
+
+    parts: of (clean, noise, mixed), as `draw_in_parts` gives them.
+    """
+    checksums, examples, number = {kind: hashlib.sha256() for kind in KINDS}, {}, 0
+    for part in parts:
+        for kind, signals in zip(KINDS, part, strict=True):
+            checksums[kind].update(signals)
+            examples.setdefault(kind, signals[0].copy())
+        for signals in zip(*part, strict=True):
+            for kind, signal in zip(KINDS, signals, strict=True):
+                save_signal(folder / signal_path(split, kind, number), signal)
+            number += 1
+            bar.update()
+    return {kind: value.hexdigest() for kind, value in checksums.items()}, examples
 
 
 def write_wavs(folder, split, example, sample_rate):

@@ -13,7 +13,7 @@ from dan import processes
 from dan.command_line import parse_arguments
 from dan.errors import run
 from dan.metrics import snr_db
-from dan.signals import draw_batch, draw_range, mix, play_slower, slowing_matrix
+from dan.signals import PART, draw_batch, draw_range, mix, play_slower, slowing_matrix
 from dan.sources import PAUSE, Recording, draw_pairs, joined
 from dan.storage import created_with, load_recordings, load_signals, stored_counts
 
@@ -33,7 +33,8 @@ def main():
 
 def describe(split, data):
     """Print count, shape, measured SNR and ranges of one split."""
-    snr = snr_db(data.clean, data.mixed)
+    # In parts: it may be more than the memory holds.
+    snr = torch.cat([snr_db(*data[part]) for part in torch.arange(len(data)).split(PART)])
     print(f"{split:<11} {len(data)} pairs of shape {tuple(data.clean.shape[1:])}, "
           f"SNR {snr.mean():.3f} dB (from {snr.min():.3f} to {snr.max():.3f})")
     for kind, signals in (("clean", data.clean), ("mixed", data.mixed)):
@@ -81,9 +82,10 @@ class RemixedPairs(Dataset):
         return len(self.clean)
 
     def __getitem__(self, index):
-        factors = self.factors[index].reshape(-1).tolist()
         clean = self.slowed[index]
-        clean = play_slower(clean.reshape(len(factors), 1, -1), factors).reshape(clean.shape)
+        if self.factors is not None:
+            factors = self.factors[index].reshape(-1).tolist()
+            clean = play_slower(clean.reshape(len(factors), 1, -1), factors).reshape(clean.shape)
         noise = self.noise[self.partner[index]].roll(self.shift, -1)
         return clean, mix(clean, noise * self.sign[index], self.snr[index])
 
@@ -96,14 +98,13 @@ class RemixedPairs(Dataset):
         self.sign = torch.from_numpy(rng.choice(np.float32([-1, 1]), shape)).to(device)
         snr = np.broadcast_to(draw_range(self.snr_db, shape, rng), shape)
         self.snr = torch.from_numpy(snr.astype(np.float32)).to(device)
-        self.slowed, self.factors = self.clean, torch.ones(len(self), dtype=torch.float64)
+        self.slowed, self.factors = self.clean, None
         if self.matrices is not None:
             self.slowed = self.slow_half(rng)
         elif self.slowest < 1:  # long signals are slowed down batch by batch, as they are asked for
             slow = rng.random(len(self)) < 0.5
-            self.factors = torch.from_numpy(
-                np.where(slow, rng.uniform(self.slowest, 1, len(self)), 1.0)
-            )
+            factors = np.where(slow, rng.uniform(self.slowest, 1, len(self)), 1.0)
+            self.factors = torch.from_numpy(np.float32(factors)).to(device)
 
     def slow_half(self, rng):
         """The clean signals, half of them slowed down, in groups that share a factor."""
@@ -117,9 +118,9 @@ class RemixedPairs(Dataset):
 class StreamedPairs(Dataset):
     """Training pairs that are drawn when they are asked for, a batch at an index, and never stored.
 
-    Of sines, or out of the recordings that create_data.py stored for it. A batch depends on the
-    seeds, the epoch and its number alone; `data.num_train` is the number of pairs in an epoch, and
-    takes no memory.
+    Of sines, on the device, or out of the recordings that create_data.py stored for it, in memory.
+    A batch depends on the seeds, the epoch and its number alone; `data.num_train` is the number of
+    pairs in an epoch, and takes no memory.
     """
 
     def __init__(self, config, device="cpu"):
@@ -140,18 +141,18 @@ class StreamedPairs(Dataset):
         return count_batches(len(self), self.batch_size)
 
     def __getitem__(self, batch):
-        first, last = batch * self.batch_size, batch == self.num_batches() - 1
-        numbers = range(len(self) - first if last else self.batch_size)
+        count = size_of_batch(batch, len(self), self.batch_size)
         sequence = np.random.SeedSequence([*self.seeds, self.epoch, batch])
         if self.data.is_recorded:
             if processes.count() > 1:  # drawing takes long enough to be shared, so each has its own
                 sequence = sequence.spawn(processes.count())[processes.rank()]
             pairs = draw_pairs(self.voices, self.noise, self.data,
-                               len(processes.share_of(numbers)), np.random.default_rng(sequence))
-            return tuple(torch.from_numpy(x).unsqueeze(1).to(self.device) for x in pairs)
+                               len(processes.share_of(range(count))),
+                               np.random.default_rng(sequence))
+            return tuple(torch.from_numpy(x).unsqueeze(1) for x in pairs)
         generator = torch.Generator(self.device)
         generator.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
-        pairs = draw_batch(self.data, len(numbers), generator)
+        pairs = draw_batch(self.data, count, generator)
         return tuple(processes.share_of(signals) for signals in pairs)
 
 
@@ -188,8 +189,9 @@ class ShuffledBatches(Sampler):
     `set_epoch` before every epoch.
     """
 
-    def __init__(self, count, batch_size, seed):
+    def __init__(self, count, batch_size, seed, device="cpu"):
         self.count, self.batch_size, self.seed, self.epoch = count, batch_size, seed, 0
+        self.device = device  # where the indices are needed
 
     def set_epoch(self, epoch):
         """Choose the order of the epoch."""
@@ -201,7 +203,8 @@ class ShuffledBatches(Sampler):
     def __iter__(self):
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
         ends = self.batch_size * np.arange(1, len(self))
-        return map(processes.share_of, torch.from_numpy(order).tensor_split(ends.tolist()))
+        batches = torch.from_numpy(order).to(self.device).tensor_split(ends.tolist())
+        return map(processes.share_of, batches)
 
 
 def count_batches(count, batch_size):
@@ -213,25 +216,34 @@ def count_batches(count, batch_size):
     return max(1, count // batch_size + (count % batch_size >= fewest))
 
 
+def size_of_batch(number, count, batch_size):
+    """Signals in a batch of an epoch, of all processes together; the last takes what is left."""
+    is_last = number == count_batches(count, batch_size) - 1
+    return count - number * batch_size if is_last else batch_size
+
+
 def loaders(config, device="cpu"):
     """The training loader (streamed, or stored and shuffled) and the validation loader (in order).
 
-    Both yield (clean, mixed), each (batch, 1, length), float32, on the device. Call `set_epoch`
-    with the training loader before every epoch. Raises UserError for faulty data.
+    Both yield (clean, mixed), each (batch, 1, length), float32, on the device, but for what is
+    drawn out of recordings. Call `set_epoch` with the training loader before every epoch. Raises
+    UserError for faulty data.
     """
     validation = StoredPairs(config, "validation", device)
-    size = config.training.batch_size
+    size, workers = config.training.batch_size, 0
     if config.data.stream:
         train = StreamedPairs(config, device)
         batches = range(train.num_batches())
+        workers = config.training.workers if train.data.is_recorded else 0
     else:
         pairs = RemixedPairs if config.training.remix else StoredPairs
         train = pairs(config, "train", device)
-        batches = ShuffledBatches(len(train), size, config.training.seed)
+        batches = ShuffledBatches(len(train), size, config.training.seed, device)
     in_order = torch.arange(len(validation)).split(size)
     # Without automatic batching, a batch is read at once instead of signal by signal.
     return (
-        DataLoader(train, sampler=batches, batch_size=None),
+        DataLoader(train, sampler=batches, batch_size=None, num_workers=workers,
+                   pin_memory=workers > 0 and torch.device(device).type == "cuda"),
         DataLoader(validation, sampler=in_order, batch_size=None),
     )
 

@@ -42,7 +42,7 @@ from dan.training import (
     probe_precision,
 )
 from dan.training_folder import clear_leftovers, move_aside, refuse_to_replace, resume, save
-from dataset import loaders, set_epoch
+from dataset import loaders, set_epoch, size_of_batch
 from models import count_parameters
 
 NUM_PLOTTED = 8
@@ -61,10 +61,10 @@ def main():
         refuse_to_replace(config.checkpoint_folder)
     figures.refuse_to_replace(figure_paths(config))
     state = run_training(config, options.resume, options.restart, options.begin_with, draws=True)
-    best = best_epoch(state.history)
-    print(f"{state.epoch} epochs in {state.seconds:.0f} s; best epoch {best['epoch']}: validation "
-          f"SNR {best['validation_snr_db']:.2f} dB\nwrote {config.checkpoint_folder} and "
-          f"{config.image_folder}")
+    best, signals = best_epoch(state.history), state.epoch * config.data.num_train
+    print(f"{state.epoch} epochs in {state.seconds:.0f} s, {signals / state.seconds:,.0f} signals "
+          f"a second; best epoch {best['epoch']}: validation SNR {best['validation_snr_db']:.2f} "
+          f"dB\nwrote {config.checkpoint_folder} and {config.image_folder}")
 
 
 def run_training(config, resumes=False, restarts=False, begin_with=None, draws=False):
@@ -183,7 +183,9 @@ def train_epoch(state, loader, settings, epoch):
     # The bar is shown only where an epoch takes long.
     bar = tqdm(loader, desc=f"epoch {epoch}", unit="step", leave=False, delay=3,
                disable=not processes.is_first())
-    for step, (clean, mixed) in enumerate(bar):
+    for step, pairs in enumerate(bar):
+        clean, mixed = (signals.to(state.device, non_blocking=True) for signals in pairs)
+        share = len(clean), size_of_batch(step, len(loader.dataset), settings.batch_size)
         state.set_learning_rates(settings, epoch - 1 + step / len(loader))
         with state.autocast("generator"):
             outputs, seen_clean, seen_denoised = generate(shared_generator, clean, mixed, settings)
@@ -199,7 +201,7 @@ def train_epoch(state, loader, settings, epoch):
             clean_logits, denoised_logits = logits.chunk(2)
             loss = gan_loss.discriminator(clean_logits, denoised_logits)
             state.discriminator_optimizer.zero_grad()
-            loss.backward()
+            processes.share_of_loss(loss, *share).backward()
             state.discriminator_optimizer.step()
             measured = {"discriminator_loss": loss, **accuracies(clean_logits, denoised_logits)}
 
@@ -217,7 +219,7 @@ def train_epoch(state, loader, settings, epoch):
         discriminator.requires_grad_(True)
         loss = sum(weights[name] * value for name, value in losses.items())
         state.generator_optimizer.zero_grad()
-        loss.backward()
+        processes.share_of_loss(loss, *share).backward()
         state.generator_optimizer.step()
 
         measured |= losses | {"generator_loss": loss}

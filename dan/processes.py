@@ -122,6 +122,14 @@ def share_of(batch):
     return batch[first:last]
 
 
+def share_of_loss(loss, own, whole):
+    """A mean over `own` signals of a `whole` batch, weighted for DistributedDataParallel.
+
+    It averages over the processes, of which one may have a signal more than another.
+    """
+    return loss if count() == 1 else loss * (count() * own / whole)
+
+
 def sums(totals, device):
     """{name: sum over the processes} of {name: number or tensor of one value}."""
     if count() == 1:

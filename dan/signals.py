@@ -12,16 +12,25 @@ import torch
 
 SPLITS = ("train", "validation", "test")
 CONTINUATION = 64  # samples
+PART = 10_000  # signals that are drawn at once
 
 
-def draw(data, split, count, clean=None, noise=None):
+def draw_in_parts(data, split, count, clean=None, noise=None):
+    """What `draw` gives, PART signals after the other, so that they need not fit into memory."""
+    for part, first in enumerate(range(0, count, PART)):
+        last = min(count, first + PART)
+        given = (None if x is None else x[first:last] for x in (clean, noise))
+        yield draw(data, split, last - first, *given, part)
+
+
+def draw(data, split, count, clean=None, noise=None, part=0):
     """Clean signals, noise and mixtures of one split, each float32 of shape (count, length).
 
     data: a DataConfig. clean, noise: cut from recordings; sines and Gaussian white noise where
     they are not given. Each split draws from a random stream of its own, which depends on
-    `data.seed` and the split alone, so that no split shares a draw with another.
+    `data.seed`, the split and the part alone, so that no split shares a draw with another.
     """
-    for_clean, for_noise, for_snr = streams(data, split)
+    for_clean, for_noise, for_snr = streams(data, split, part)
     if clean is None:
         clean = draw_clean(data, count, for_clean)
     if noise is None:
@@ -30,9 +39,9 @@ def draw(data, split, count, clean=None, noise=None):
     return tuple(x.astype(np.float32, copy=False) for x in (clean, noise, mixed))
 
 
-def streams(data, split):
-    """The random streams of a split: for the clean signals, the noise and the SNR."""
-    sequence = np.random.SeedSequence([data.seed, SPLITS.index(split)])
+def streams(data, split, part=0):
+    """The random streams of a part of a split: for the clean signals, the noise and the SNR."""
+    sequence = np.random.SeedSequence([data.seed, SPLITS.index(split), *([part] if part else [])])
     return [np.random.default_rng(child) for child in sequence.spawn(3)]
 
 

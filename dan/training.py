@@ -122,7 +122,7 @@ def new_training(config, device):
 
 def probe_precision(state, pairs, settings):
     """{network: (precision, reason)}, each tried on a batch of pairs (clean, mixed)."""
-    clean, mixed = pairs
+    clean, mixed = (signals.to(state.device) for signals in pairs)
     both = torch.cat([clean, mixed])
     if settings.adversary == "latent":
         with torch.no_grad():

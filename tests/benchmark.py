@@ -18,6 +18,7 @@ from statistics import median
 import numpy as np
 import soundfile
 import torch
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -136,10 +137,23 @@ def time_epochs(config, paths, device):
     }
     row("  whole training, dan", f"1/{whole['dan-published'] / whole['dan']:.1f}",
         "of dan-published's time; asked: 1/4 with AMX, else 1/3")
+    whole_seconds = seconds["dan"][1]
+    row("  signals per second", f"{config.data.num_train / whole_seconds:,.0f}",
+        f"with the discriminator; the GPU is busy {gpu_share(players['dan'], whole_seconds)}")
     validation = loaders(config, device)[1]
     state = players["dan"][0]
     share = timed(lambda: validate(state, validation, config.training, True)) / seconds["dan"][1]
     row("  validation", f"{share:.0%}", "of an epoch")
+
+
+def gpu_share(player, seconds):
+    """The share of an epoch in which the GPU computes; "not run" without one."""
+    if not torch.cuda.is_available():
+        return "not run: none here"
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+        train_epoch(*player, 41)
+    busy = sum(event.self_device_time_total for event in profiler.key_averages()) / 1e6
+    return f"{busy / seconds:.0%} of the time"
 
 
 def time_drawing(paths):

@@ -11,7 +11,7 @@ from scipy.io import wavfile
 
 import dataset
 from create_data import create_data
-from dan import signal_files
+from dan import signal_files, signals
 from dan.configuration import resolve
 from dan.errors import ConfigurationError, UserError
 from dan.metrics import snr_db
@@ -299,6 +299,18 @@ def test_a_creation_that_was_cut_short_goes_on_where_it_was(config, data, monkey
     for place, (written, content) in before.items():
         assert place.read_bytes() == content
         assert (place.stat().st_mtime_ns == written) == (place not in (gone, broken))
+
+
+def test_signals_are_drawn_and_described_in_parts(config, script, overrides, monkeypatch):
+    monkeypatch.setattr(signals, "PART", 15)  # of 40
+    monkeypatch.setattr(dataset, "PART", 15)
+    create_data(config)
+    stored = load_signals(config, "train", "clean")
+    first, second = (signals.draw(config.data, "train", 15, part=part)[0] for part in (0, 1))
+    np.testing.assert_array_equal(stored[:30, 0], np.concatenate([first, second]))
+    assert len(torch.unique(stored, dim=0)) == 40
+    code, out, _ = script("dataset", *overrides)
+    assert code == 0 and "train       40 pairs of shape (1, 256), SNR -2.000 dB" in out
 
 
 def test_signals_that_would_fill_the_memory_lie_in_a_file(config, data, monkeypatch):

@@ -130,6 +130,15 @@ def test_a_transform_is_undone_by_its_inverse(preset, length):
                                atol=1e-5, rtol=1e-5)
 
 
+def test_a_masked_spectrum_comes_back_as_from_torch():
+    generator = build_generator(described("audio"))
+    masked = generator.transform(torch.randn(3, 1000))
+    masked = masked * torch.rand(masked.shape)
+    expected = torch.istft(masked.mT, generator.frame_length, generator.hop,
+                           window=generator.window, length=1000)
+    torch.testing.assert_close(generator.inverse(masked, 1000), expected, atol=1e-5, rtol=1e-5)
+
+
 def test_the_spectral_generators_transform_is_the_zero_padded_fourier_transform():
     generator = build_generator(described("spectral"))
     signals = np.random.default_rng(0).normal(size=(2, 256))

@@ -17,6 +17,7 @@ from dan.configuration import resolve
 from dan.errors import ConfigurationError
 from dan.sections import REPOSITORY
 from dataset import ShuffledBatches, StreamedPairs
+from train_gan import run_training
 
 GRADIENTS = """
 import sys
@@ -28,11 +29,11 @@ from dan.configuration import resolve
 
 torch.manual_seed(0)
 generator = build_generator(resolve("spectral")).eval()    # batch statistics are frozen
-clean, mixed = torch.randn(2, 6, 1, 256)
+clean, mixed = torch.randn(2, 7, 1, 256)
 with processes.together(torch.device("cpu")):
     network = processes.shared(generator, torch.device("cpu"))
     own = [processes.share_of(signals) for signals in (clean, mixed)]
-    l1_loss(network(own[1]), own[0]).backward()
+    processes.share_of_loss(l1_loss(network(own[1]), own[0]), len(own[0]), 7).backward()
     gradients = [p.grad for p in generator.parameters()]
     sums = processes.sums({"count": len(own[0])}, torch.device("cpu"))
     chosen = processes.as_first(lambda: processes.rank() + 7)
@@ -70,7 +71,7 @@ def test_two_processes_have_the_gradients_of_one(tmp_path):
     _, err = both.communicate(timeout=100)
     assert both.returncode == 0, err
     (one, count, chosen), two = torch.load(tmp_path / "one.pt"), torch.load(tmp_path / "two.pt")
-    assert count == two[1] == 6 and chosen == two[2] == 7
+    assert count == two[1] == 7 and chosen == two[2] == 7
     for expected, gradient in zip(one, two[0], strict=True):
         assert (gradient - expected).norm() < 1e-4 * expected.norm() + 1e-7
 
@@ -132,3 +133,7 @@ def test_the_death_of_one_ends_the_other_and_the_training_goes_on(tmp_path):
     _, err = resumed.communicate(timeout=100)
     assert resumed.returncode == 0, err
     assert history.read_bytes() == (tmp_path / "whole/dan/history.csv").read_bytes()
+    # One process goes on with what two have begun.
+    alone = resolve("dan", [*settings, f"paths.checkpoints={tmp_path / 'broken'}",
+                            "training.max_epochs=11"])
+    assert run_training(alone, resumes=True).epoch == 11

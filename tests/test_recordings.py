@@ -1,6 +1,7 @@
 """Data sets from folders of recordings: formats, rates, segments, the split, and bad files."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from dan.metrics import snr_db
 from dan.recordings import find_recordings, read_recording, resample
 from dan.sources import Recording, cut_segments, draw_passage, split_in_time
 from dan.storage import load_recordings
-from dataset import RemixedPairs, StoredPairs, StreamedPairs
+from dataset import RemixedPairs, StoredPairs, StreamedPairs, loaders, set_epoch
 
 RATE = 8000
 
@@ -268,6 +269,18 @@ def test_pairs_are_streamed_out_of_recordings(noise, streaming, folders):
     assert not torch.equal(pairs[0][1], mixed)
     kinds = json.loads((config.data_folder / "dataset.json").read_text()).get("noise_kinds", [])
     assert len(kinds) == (6 if noise else 0) and ("noise" in kinds or "folder" not in noise)
+
+
+def test_workers_draw_the_same_pairs(streaming):
+    config = resolve("audio", [*streaming, "data.num_train=24"])
+    create_data(config)
+    drawn = []
+    for workers in (0, 2):
+        training = replace(config.training, workers=workers)
+        loader, _ = loaders(replace(config, training=training))
+        set_epoch(loader, 3)
+        drawn.append([torch.stack(pairs) for pairs in loader])
+    torch.testing.assert_close(*drawn, rtol=0, atol=0)
 
 
 def test_some_streamed_signals_are_nearly_clean_and_some_only_noise(streaming):

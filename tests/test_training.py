@@ -1,20 +1,30 @@
 """The adversarial training: gradients, modes, patience, determinism, resuming."""
 
 import csv
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
 from conftest import described
+from torch.utils.data import DataLoader, TensorDataset
 
 import train_gan
 from create_data import create_data
 from dan.checkpoints import read_checkpoint
 from dan.configuration import resolve
 from dan.trained import load_generator
-from dan.training import best_epoch, decide, learning_rate_factor, new_training, patience_is_over
+from dan.training import (
+    Training,
+    best_epoch,
+    decide,
+    learning_rate_factor,
+    new_training,
+    patience_is_over,
+)
 from dataset import loaders
+from models import build_discriminator, build_generator
 from train_gan import train, train_epoch, validate
 
 CPU = torch.device("cpu")
@@ -46,6 +56,27 @@ def one_step(config, **changed):
     state = new_training(config, CPU)
     train_epoch(state, loaders(config)[0], settings, epoch=1)
     return state
+
+
+@pytest.mark.parametrize(("preset", "settings"), [
+    ("dan", []), ("dan", ["training.adversary=latent"]),
+    ("spectral", ["training.feature_weight=1"]), ("audio", ["training.reconstruction_loss=speech"]),
+])
+def test_no_step_waits_for_the_accelerator(preset, settings, monkeypatch):
+    """On a device that has shapes and no numbers, a look at a number raises an error."""
+    nowhere = torch.device("meta")
+    config = described(preset, *settings, "training.adversary=signal", "training.pretrain_epochs=0",
+                       "training.batch_size=4", *settings)
+    networks = [build(config).to(nowhere) for build in (build_generator, build_discriminator)]
+    state = Training(*networks, *(torch.optim.SGD(n.parameters()) for n in networks))
+    pairs = torch.zeros(2, 4, 1, config.data.length, device=nowhere)
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # knows no such device
+    monkeypatch.setattr(train_gan, "check_finite", lambda *_: None)  # between the steps
+    monkeypatch.setattr(train_gan, "means", lambda totals, _: totals)
+    loader = DataLoader(TensorDataset(*pairs), batch_sampler=[range(4)])
+    totals = train_epoch(state, loader, config.training, epoch=1)
+    assert {"reconstruction_loss", "adversarial_loss"} < set(totals)
+    assert all(value.device == nowhere for value in totals.values())
 
 
 def test_the_discriminators_loss_leaves_the_generator_alone(config, data):
