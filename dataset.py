@@ -13,7 +13,14 @@ from dan import processes
 from dan.command_line import parse_arguments
 from dan.errors import run
 from dan.metrics import snr_db
-from dan.signals import PART, draw_batch, draw_range, mix, play_slower, slowing_matrix
+from dan.signals import (
+    draw_batch,
+    draw_range,
+    mix,
+    play_slower,
+    signals_at_once,
+    slowing_matrix,
+)
 from dan.sources import PAUSE, Recording, draw_pairs, joined
 from dan.storage import created_with, load_recordings, load_signals, stored_counts
 
@@ -26,15 +33,14 @@ def main():
     config, _ = parse_arguments(__doc__)
     train_loader, _ = loaders(config)
     for split in stored_counts(config.data):
-        describe(split, StoredPairs(config, split))
+        describe(split, StoredPairs(config, split), signals_at_once(config.data))
     clean, mixed = next(iter(train_loader))
     print(f"one batch   clean {tuple(clean.shape)}, mixed {tuple(mixed.shape)}, {clean.dtype}")
 
 
-def describe(split, data):
-    """Print count, shape, measured SNR and ranges of one split."""
-    # In parts: it may be more than the memory holds.
-    snr = torch.cat([snr_db(*data[part]) for part in torch.arange(len(data)).split(PART)])
+def describe(split, data, at_once):
+    """Print count, shape, measured SNR and ranges of one split, so many signals at once."""
+    snr = torch.cat([snr_db(*data[part]) for part in torch.arange(len(data)).split(at_once)])
     print(f"{split:<11} {len(data)} pairs of shape {tuple(data.clean.shape[1:])}, "
           f"SNR {snr.mean():.3f} dB (from {snr.min():.3f} to {snr.max():.3f})")
     for kind, signals in (("clean", data.clean), ("mixed", data.mixed)):

@@ -19,7 +19,7 @@ SPECTRAL_TRAINING = TrainingConfig(batch_size=16, pretrain_epochs=35, max_epochs
 FOLLOWING_RATE = EvaluationConfig(lowpass_passband=0.0, lowpass_stopband=0.0)
 SPEECH = Config(
     data=DataConfig(
-        sample_rate=16_000, duration=2.0, low_freq=100.0, high_freq=0.0, snr_db=(-5.0, 15.0),
+        sample_rate=16_000, duration=2.0, low_freq=0.0, high_freq=0.0, snr_db=(-5.0, 15.0),
         noise_source="synthetic", noise_speed=(0.7, 1.4), clean_speed=(0.8, 1.25),
         vary_clean=True, bare_share=0.06, stream=True, num_train=8000, num_validation=240,
     ),
@@ -83,7 +83,7 @@ PRESETS = {
     # Train on your own recordings: speech, birds, machines at 8 kHz.
     "audio": Config(
         data=DataConfig(
-            sample_rate=8000, low_freq=100.0, high_freq=0.0, snr_db=(-5.0, 10.0),
+            sample_rate=8000, low_freq=0.0, high_freq=0.0, snr_db=(-5.0, 10.0),
             noise_speed=(0.7, 1.4), clean_speed=(0.6, 1.15), white_share=0.2, bare_share=0.03,
             stream=True, num_train=4800, num_validation=240,
         ),

@@ -6,9 +6,10 @@ The settings themselves, with meanings, ranges and defaults, stand in config.py.
 import math
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from dan.settings import check_setting, list_settings, refuse
+from dan.settings import check_all, check_setting, list_settings, refuse
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MOST_SAMPLES = 2**24  # of a signal
@@ -48,19 +49,30 @@ class DataSection(Section):
         return ",".join(part for part in self.noise_source.split(",") if part != SYNTHETIC)
 
     def check(self):
+        check_all(self.check_band, self.check_sources, self.check_size)
+
+    def check_band(self):
+        """Of sines; with recordings there are none."""
+        if self.clean_source:
+            return
         if self.low_freq >= self.high_freq:
             refuse("data.low_freq", self.low_freq, f"below data.high_freq={self.high_freq:g}")
         if self.high_freq > self.nyquist:
             refuse("data.high_freq", self.high_freq,
-                   f"at most the Nyquist frequency {self.nyquist:g} Hz")
+                   f"at most {self.nyquist:g} Hz, the Nyquist frequency")
+
+    def check_sources(self):
         if self.clean_source and self.clean_source == self.noise_folder:
             refuse("data.noise_source", self.noise_source,
                    "another folder than data.clean_source: noise and clean signals would be alike")
+
+    def check_size(self):
         if not self.stream and self.num_train > MOST_STORED:
             refuse("data.num_train", self.num_train,
                    f"at most {MOST_STORED:,}, or streamed with data.stream=true")
         if self.length > MOST_SAMPLES:
-            refuse("data.duration", self.duration, f"at most {MOST_SAMPLES} samples in all")
+            refuse("data.duration", self.duration, f"at most {MOST_SAMPLES / self.sample_rate:.9g},"
+                   f" which is {MOST_SAMPLES:,} samples")
 
 
 class GeneratorSection(Section):
@@ -96,11 +108,6 @@ class ShortTimeGeneratorSection(GeneratorSection):
 
 
 class EvaluationSection(Section):
-    def check(self):
-        if self.lowpass_passband >= self.lowpass_stopband:
-            refuse("evaluation.lowpass_passband", self.lowpass_passband,
-                   f"below evaluation.lowpass_stopband={self.lowpass_stopband:g}")
-
     def lowpass_order(self, sample_rate):
         """The order of the Butterworth lowpass, a real number that is to be rounded up.
 
@@ -140,18 +147,15 @@ class WholeConfig:
         )
 
     def check(self):
-        """Raise ConfigurationError for the first setting that no run could use."""
+        """Raise ConfigurationError for all settings that no run could use."""
         self.check_ranges()
-        for section in (self.data, self.generator, self.evaluation):
-            section.check()
-        self.check_adversary()
-        self.check_length()
-        self.check_lowpass()
+        check_all(self.data.check, self.generator.check, self.check_adversary,
+                  self.check_length, self.check_lowpass)
 
     def check_ranges(self):
         """Each setting by itself."""
-        for key, value, item in list_settings(self):
-            check_setting(key, value, item)
+        check_all(*(partial(check_setting, key, value, item)
+                    for key, value, item in list_settings(self)))
 
     def check_adversary(self):
         training = self.training
@@ -179,6 +183,9 @@ class WholeConfig:
 
     def check_lowpass(self):
         evaluation, data = self.evaluation, self.data
+        if evaluation.lowpass_passband >= evaluation.lowpass_stopband:
+            refuse("evaluation.lowpass_passband", evaluation.lowpass_passband,
+                   f"below evaluation.lowpass_stopband={evaluation.lowpass_stopband:g}")
         if evaluation.lowpass_stopband >= data.nyquist:
             refuse("evaluation.lowpass_stopband", evaluation.lowpass_stopband,
                    f"below the Nyquist frequency {data.nyquist:g} Hz")

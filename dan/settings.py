@@ -116,6 +116,18 @@ def refuse(key, value, allowed):
     )
 
 
+def check_all(*checks):
+    """Call all of them; raise one ConfigurationError that says what any of them refused."""
+    refused = []
+    for check in checks:
+        try:
+            check()
+        except ConfigurationError as error:
+            refused.append(str(error))
+    if refused:
+        raise ConfigurationError("; ".join(dict.fromkeys(refused)))
+
+
 def shorten(text):
     """A text that is too long for a line, without its middle."""
     return text if len(text) <= 60 else f"{text[:30]}…{text[-20:]}"

@@ -12,15 +12,21 @@ import torch
 
 SPLITS = ("train", "validation", "test")
 CONTINUATION = 64  # samples
-PART = 10_000  # signals that are drawn at once
+PART = 2**24  # samples that are drawn at once
 
 
 def draw_in_parts(data, split, count, clean=None, noise=None):
-    """What `draw` gives, PART signals after the other, so that they need not fit into memory."""
-    for part, first in enumerate(range(0, count, PART)):
-        last = min(count, first + PART)
+    """What `draw` gives, some signals after the other, so that they need not fit into memory."""
+    size = signals_at_once(data)
+    for part, first in enumerate(range(0, count, size)):
+        last = min(count, first + size)
         given = (None if x is None else x[first:last] for x in (clean, noise))
         yield draw(data, split, last - first, *given, part)
+
+
+def signals_at_once(data):
+    """How many signals are drawn, or measured, at once."""
+    return max(1, PART // data.length)
 
 
 def draw(data, split, count, clean=None, noise=None, part=0):

@@ -52,12 +52,18 @@ class Training:
     def sharing(self, compiles=False):
         """While it lasts, both networks train together with the other processes, if there are any.
 
-        compiles: through torch.compile.
+        compiles: through torch.compile. Raises UserError where that does not work.
         """
         networks = map(torch.compile, self.shared) if compiles else self.shared
         self.shared = tuple(shared(network, self.device) for network in networks)
         try:
             yield
+        except RuntimeError as error:
+            if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                reason = str(error).partition("\n")[0]
+                raise UserError(f"torch.compile does not work here ({reason}); give "
+                                "training.compile=false") from error
+            raise
         finally:
             self.shared = self.generator, self.discriminator
 

@@ -170,3 +170,47 @@ def test_batch_normalisation_is_given_two_values():
     assert resolve("dan", [*short, "generator.depth=2"])
     with pytest.raises(ConfigurationError, match=r"generator.depth=4.*at least two values"):
         resolve("dan", short)
+
+
+def test_all_that_is_impossible_is_said_at_once():
+    with pytest.raises(ConfigurationError) as error:
+        resolve("dan", ["training.batch_size=0", "data.snr_db=nan", "training.warmup=2"])
+    assert all(key in str(error.value) for key in ("batch_size=0", "snr_db=nan", "warmup=2"))
+    with pytest.raises(ConfigurationError) as error:
+        resolve("dan", ["data.sample_rate=100", "generator.depth=9", "training.batch_size=1"])
+    assert all(key in str(error.value) for key in
+               ("data.high_freq=64", "evaluation.lowpass_stopband=100", "generator.depth=9"))
+
+
+def test_settings_that_are_not_in_use_are_not_refused():
+    assert resolve("dan", ["data.sample_rate=210", "data.high_freq=106",
+                           "data.clean_source=recordings"])
+    for rate in (20, 100, 360, 8000, 22_050, 44_100):
+        assert resolve("audio", [f"data.sample_rate={rate}", "data.duration=4"])
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("override", [
+    "data.sample_rate=0", "data.sample_rate=1e9", "data.sample_rate=44100",
+    "data.sample_rate=22050", "data.sample_rate=7", "data.duration=0.00123",
+    "data.duration=0", "data.duration=3599.987",
+    "data.high_freq=1e5", "data.num_train=2000000", "generator.kernel_size=4", "generator.depth=99",
+    "generator.frame_length=300", "generator.longest_dilation=5", "generator.levels=8",
+    "training.batch_size=0", "training.warmup=-1", "data.amplitude_spread=2",
+])
+def test_no_suggestion_is_refused_when_it_is_typed_in(preset, override):
+    typed, suggested = [override], {}
+    for _ in range(5):
+        try:
+            resolve(preset, typed)
+            return
+        except ConfigurationError as error:
+            refused = re.findall(r"(\w+\.\w+)=(\S+) is impossible; it must be ([^;]*)", str(error))
+        assert not [key for key, value, _ in refused if suggested.get(key) == value], refused
+        suggestion = re.compile(r"(?:at least|at most|such as) (\d[\d.,e+-]*\b)")
+        suggested = {key: value[1].replace(",", "") for key, _, allowed in refused
+                     if (value := suggestion.search(allowed))}
+        if not suggested:
+            return  # what it says is about another setting, or of no number
+        typed += [f"{key}={value}" for key, value in suggested.items()]
+    raise AssertionError(typed)

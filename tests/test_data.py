@@ -302,8 +302,7 @@ def test_a_creation_that_was_cut_short_goes_on_where_it_was(config, data, monkey
 
 
 def test_signals_are_drawn_and_described_in_parts(config, script, overrides, monkeypatch):
-    monkeypatch.setattr(signals, "PART", 15)  # of 40
-    monkeypatch.setattr(dataset, "PART", 15)
+    monkeypatch.setattr(signals, "PART", 15 * 256)  # samples; there are 40 signals
     create_data(config)
     stored = load_signals(config, "train", "clean")
     first, second = (signals.draw(config.data, "train", 15, part=part)[0] for part in (0, 1))

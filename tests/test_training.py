@@ -14,6 +14,7 @@ import train_gan
 from create_data import create_data
 from dan.checkpoints import read_checkpoint
 from dan.configuration import resolve
+from dan.errors import UserError
 from dan.trained import load_generator
 from dan.training import (
     Training,
@@ -77,6 +78,23 @@ def test_no_step_waits_for_the_accelerator(preset, settings, monkeypatch):
     totals = train_epoch(state, loader, config.training, epoch=1)
     assert {"reconstruction_loss", "adversarial_loss"} < set(totals)
     assert all(value.device == nowhere for value in totals.values())
+
+
+def test_a_compiler_that_is_missing_is_an_error_of_one_line(config, data, monkeypatch):
+    class NoCompiler(RuntimeError):
+        __module__ = "torch._inductor.exc"
+
+    def failing(network):
+        def forward(signals):
+            raise NoCompiler("no compiler\nand a long story")
+        return forward
+
+    monkeypatch.setattr(torch, "compile", failing)
+    state = new_training(config, CPU)
+    message = r"does not work here \(no compiler\); give training\.compile=false"
+    with pytest.raises(UserError, match=message), state.sharing(compiles=True):
+        train_epoch(state, loaders(config)[0], config.training, epoch=1)
+    assert state.shared == (state.generator, state.discriminator)
 
 
 def test_the_discriminators_loss_leaves_the_generator_alone(config, data):
