@@ -178,6 +178,10 @@ class TrainingConfig:
         0, "processes that draw signals out of recordings while others are trained on; 0: none",
         0, 256, free_on_resume=True,
     )
+    threads: int = setting(
+        0, "threads of a training; one for each of several side by side is fastest; 0: as many as "
+        "there are cores, or as OMP_NUM_THREADS says", 0, 1024, free_on_resume=True,
+    )
     compile: bool = setting(False, "have torch.compile make the networks faster, in a minute or so",
                             free_on_resume=True)
     device: str = setting("auto", "auto (CUDA, else MPS, else CPU), or a torch device such as cpu",

@@ -8,18 +8,15 @@ Next: python dataset.py
 """
 
 import hashlib
-import io
 from dataclasses import asdict
 
 import numpy as np
-from scipy.io import wavfile
 from tqdm import tqdm
 
 from dan import figures, plots
 from dan.command_line import parse_arguments
 from dan.errors import UserError, run
-from dan.files import write_bytes
-from dan.recordings import resample
+from dan.listening import write_wavs
 from dan.signal_files import save_signal
 from dan.signals import draw_in_parts
 from dan.sources import cut_segments, read_splits, stored_noise
@@ -32,8 +29,6 @@ from dan.storage import (
     wav_path,
     write_manifest,
 )
-
-WAV_RATE = 44_100
 
 
 def main():
@@ -69,7 +64,8 @@ def create_data(config):
         for split, count in counts.items():
             parts = draw_in_parts(data, split, count, *sources[split])
             checksums[split], examples[split] = write_signals(folder, split, parts, bar)
-            write_wavs(folder, split, examples[split], data.sample_rate)
+            paths = {kind: folder / wav_path(split, kind) for kind in KINDS}
+            write_wavs(paths, examples[split], data.sample_rate)
     facts["streamed"] = {kind: save_recordings(folder, kind, recordings)
                          for kind, recordings in streamed.items()}
     checksums |= {kind: stored["checksum"] for kind, stored in facts["streamed"].items()}
@@ -93,6 +89,8 @@ def read_sources(data):
         f"sums of sines from {data.low_freq:g} to {data.high_freq:g} Hz")
     noise_is = data.noise_source or "Gaussian white noise"
     print(f"clean signals: {clean_is}; noise: {noise_is}; {data.sample_rate:,} samples per second")
+    if not data.clean_source and (data.vary_clean or data.clean_speed != 1):
+        print("  these settings are for recordings; name a folder of them with data.clean_source=")
     if data.clean_source:
         recordings = read_splits(data.clean_source, wanted, data)
         for split in counts:
@@ -134,17 +132,6 @@ def write_signals(folder, split, parts, bar):
             number += 1
             bar.update()
     return {kind: value.hexdigest() for kind, value in checksums.items()}, examples
-
-
-def write_wavs(folder, split, example, sample_rate):
-    """Write an example's clean, noise and mixed signal at 44.1 kHz, 16 bit, at a common level."""
-    resampled = {kind: resample(x, sample_rate, WAV_RATE) for kind, x in example.items()}
-    peak = max(np.abs(array).max() for array in resampled.values())
-    for kind, array in resampled.items():
-        samples = np.round(array / peak * 0.9 * 32767).astype(np.int16)
-        content = io.BytesIO()
-        wavfile.write(content, WAV_RATE, samples)
-        write_bytes(folder / wav_path(split, kind), content.getbuffer())
 
 
 if __name__ == "__main__":

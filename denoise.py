@@ -16,6 +16,7 @@ import io
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from dan.errors import ConfigurationError, UserError, run
 from dan.files import write_atomically, write_bytes
 from dan.listening import Example, write_page
 from dan.recordings import (
+    FORMATS,
     SUFFIXES,
     are_far_apart,
     as_file_name,
@@ -71,29 +73,32 @@ def main():
     # An .npy array says nothing of its rate.
     array_rate = config.data.source_rate or denoiser.sample_rate
     failed, band_told, examples = 0, False, []
-    for source, target in jobs:
-        try:
-            rate = denoise_file(denoiser, source, target, options.dry, array_rate)
-        except UserError as error:
-            if len(jobs) == 1:
-                raise
-            print(f"error: {error}", file=sys.stderr)
-            failed += 1
-            continue
-        if rate > denoiser.sample_rate and not band_told:
-            print(f"  the denoiser works up to {denoiser.sample_rate / 2:,.0f} Hz; what lies above "
-                  + ("is left out" if options.narrow else
-                     "is attenuated as the top of that is; leave it out with --narrow"))
-            band_told = True
-        if options.figure or (options.listen and len(examples) < MOST_EXAMPLES):
-            sounds, rate = beginnings(source, target, array_rate)
-            examples.append(Example(source.name, rate, sounds))
+    with progress(sum(seconds_in(source, array_rate) for source, _ in jobs)) as bar:
+        for source, target in jobs:
+            try:
+                rate = denoise_file(denoiser, source, target, options.dry, array_rate, bar)
+            except UserError as error:
+                if len(jobs) == 1:
+                    raise
+                bar.write(f"error: {error}", file=sys.stderr)
+                failed += 1
+                continue
+            if rate > denoiser.sample_rate and not band_told:
+                bar.write(f"  the denoiser works up to {denoiser.sample_rate / 2:,.0f} Hz; what "
+                          "lies above " + ("is left out" if options.narrow else "is attenuated as "
+                                           "the top of that is; leave it out with --narrow"))
+                band_told = True
+            if options.figure or (options.listen and len(examples) < MOST_EXAMPLES):
+                sounds, rate = beginnings(source, target, array_rate)
+                examples.append(Example(source.name, rate, sounds))
     if options.figure:
-        figure = plots.before_and_after(sounds, rate, source.name)
+        figure = plots.before_and_after(
+            sounds, rate, f"{source.name}, first channel, up to {FIGURE_SECONDS} s")
         figures.save(figure, Path(options.figure), replace_any=True)
         print(f"wrote {options.figure}")
     if options.listen and examples:
-        title = f"Denoised: the first {FIGURE_SECONDS} s of {len(examples)} of {len(jobs)}"
+        title = (f"Denoised: the first {FIGURE_SECONDS} s and the first channel of {len(examples)} "
+                 f"of {len(jobs)}")
         write_page(Path(options.listen), title, examples)
         print(f"wrote {options.listen}; open it in a browser")
     if failed:
@@ -138,7 +143,8 @@ def choose_checkpoint(options, config):
     if options.preset:
         return config.checkpoint_folder / "best.pt"
     folder = config.checkpoint_folder.parent
-    own = [path for name in RECORDED_PRESETS if (path := folder / name / "best.pt").is_file()]
+    own = [path for place in (folder, *folder.glob("*-hz")) for name in RECORDED_PRESETS
+           if (path := place / name / "best.pt").is_file()]
     return max(own, key=lambda path: path.stat().st_mtime, default=PRETRAINED)
 
 
@@ -190,25 +196,43 @@ def check_picture(path, jobs, overwrite):
         raise UserError(f"{path} exists; replace it with --overwrite, or choose another name")
 
 
-def denoise_file(denoiser, source, target, dry, array_rate):
+def progress(seconds):
+    """One bar over all recordings, which last so long together."""
+    return tqdm(total=seconds, desc="denoising", leave=False,
+                bar_format="{desc}: {percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} s of sound, "
+                           "{remaining} left")
+
+
+def seconds_in(source, array_rate):
+    """The length of a recording, or all rows of an array together; 0 if it cannot be read."""
+    try:
+        if source.suffix.lower() == ".npy":
+            return map_array(source).size / array_rate
+        with open_audio(source) as file:
+            return file.frames / file.samplerate
+    except UserError:
+        return 0.0  # what is wrong is said when its turn comes
+
+
+def denoise_file(denoiser, source, target, dry, array_rate, bar):
     """Denoise one recording into a file of the same rate, channels and format; returns the rate.
 
     Prints a line, and what was odd in the recording. Raises UserError, naming the file.
     """
     started = time.perf_counter()
     if source.suffix.lower() == ".npy":
-        channels, length, rate, seen = denoise_array(denoiser, source, target, dry, array_rate)
+        channels, length, rate, seen = denoise_array(denoiser, source, target, dry, array_rate, bar)
     else:
-        channels, length, rate, seen = denoise_audio(denoiser, source, target, dry)
+        channels, length, rate, seen = denoise_audio(denoiser, source, target, dry, bar)
     seconds, spent = length / rate, time.perf_counter() - started
-    print(f"{source} → {target}: {seconds:.1f} s, {channels} channel{'s' * (channels > 1)} at "
-          f"{rate:,} Hz, {seconds / spent:.0f} × real time")
+    bar.write(f"{source} → {target}: {seconds:.1f} s, {channels} channel{'s' * (channels > 1)} at "
+              f"{rate:,} Hz, {seconds / spent:.0f} × real time")
     for remark in remarks(seen, channels * length):
-        print(f"  {remark}")
+        bar.write(f"  {remark}")
     return rate
 
 
-def denoise_array(denoiser, source, target, dry, rate):
+def denoise_array(denoiser, source, target, dry, rate, bar):
     array = map_array(source)
     rows = np.atleast_2d(array)
     if not rows.size:
@@ -218,7 +242,7 @@ def denoise_array(denoiser, source, target, dry, rate):
                         "store its transpose, a row for each signal")
     seen = new_watch()
     denoised = denoiser.denoise_rows(
-        rows, rate, lambda pieces: watched(pieces, source.name, rows.shape[1], rate, seen)
+        rows, rate, lambda pieces: watched(pieces, seen, bar, lambda piece: piece.size / rate)
     )
     denoised = as_type(mix_back(rows, denoised, dry), array.dtype)
     seen["clipped"] = 0  # an array has no full scale
@@ -228,7 +252,7 @@ def denoise_array(denoiser, source, target, dry, rate):
     return *rows.shape, rate, seen
 
 
-def denoise_audio(denoiser, source, target, dry):
+def denoise_audio(denoiser, source, target, dry, bar):
     with open_audio(source) as before, open_audio(source) as again:
         length, rate, channels = before.frames, before.samplerate, before.channels
         if not length:
@@ -238,7 +262,7 @@ def denoise_audio(denoiser, source, target, dry):
                             f"denoiser's {denoiser.sample_rate:,}; use a denoiser for that rate")
         seen = new_watch()
         channels_first = (piece.T for piece in read_pieces(before))
-        passing = watched(channels_first, source.name, length, rate, seen)
+        passing = watched(channels_first, seen, bar, lambda piece: piece.shape[1] / rate)
         with write_atomically(target) as file:
             try:
                 with create_audio(file.name, before, target) as after:
@@ -252,13 +276,21 @@ def denoise_audio(denoiser, source, target, dry):
 
 
 def create_audio(path, like, target):
-    """The file of an audio `target` at `path`, with the rate, channels and format of another."""
-    format = target.suffix[1:].upper()
-    if format not in soundfile.available_formats():
-        raise UserError(f"{target} names no audio format; choose from {', '.join(SUFFIXES)}")
-    subtype = like.subtype if soundfile.check_format(format, like.subtype) else None
-    return soundfile.SoundFile(as_file_name(path), "w", like.samplerate, like.channels, subtype,
-                               format=format)
+    """The file of an audio `target` at `path`, with the rate, channels and format of another.
+
+    Where its kind of file has no such sample format, it takes its usual one. Raises UserError if
+    it has no such sample rate or so many channels either.
+    """
+    format = FORMATS.get(target.suffix.lower())
+    if not format:
+        raise UserError(f"{target} names no audio format; choose from {', '.join(FORMATS)}")
+    usual = "OPUS" if target.suffix.lower() == ".opus" else soundfile.default_subtype(format)
+    for subtype in (like.subtype, usual):
+        with suppress(soundfile.LibsndfileError, ValueError):
+            return soundfile.SoundFile(as_file_name(path), "w", like.samplerate, like.channels,
+                                       subtype, format=format)
+    raise UserError(f"{target} cannot hold {like.channels} channels at {like.samplerate:,} Hz; "
+                    "choose another format, such as .wav")
 
 
 def mix_back(mixed, denoised, dry):
@@ -273,18 +305,18 @@ def new_watch():
     return {"broken": 0, "clipped": 0, "lowest": np.inf, "highest": -np.inf}
 
 
-def watched(pieces, name, length, rate, seen):
-    """The pieces as they are; `seen` learns what they hold while they pass, a bar how far it is."""
-    with tqdm(total=round(length / rate), desc=name, unit="s", leave=False) as bar:
-        for piece in pieces:
-            finite = np.isfinite(piece)
-            seen["broken"] += finite.size - int(finite.sum())
-            seen["clipped"] += int((np.abs(piece) >= FULL_SCALE).sum())
-            if finite.any():
-                seen["lowest"] = min(seen["lowest"], piece[finite].min())
-                seen["highest"] = max(seen["highest"], piece[finite].max())
-            yield piece
-            bar.update(round(piece.shape[1] / rate))
+def watched(pieces, seen, bar, seconds_of):
+    """The pieces as they are; while they pass, `seen` learns what they hold, and the bar moves on.
+    """
+    for piece in pieces:
+        finite = np.isfinite(piece)
+        seen["broken"] += finite.size - int(finite.sum())
+        seen["clipped"] += int((np.abs(piece) >= FULL_SCALE).sum())
+        if finite.any():
+            seen["lowest"] = min(seen["lowest"], piece[finite].min())
+            seen["highest"] = max(seen["highest"], piece[finite].max())
+        yield piece
+        bar.update(seconds_of(piece))
 
 
 def remarks(seen, values):

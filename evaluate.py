@@ -8,9 +8,9 @@
 On the validation signals, and on fresh test signals that no decision of a training saw. (Signals
 from recordings have no model to draw fresh ones from: they are measured on the validation signals
 alone, whose recordings no training signal comes from.) Prints a table, writes evaluation.json to
-checkpoints/<preset>/ and figures to images/<preset>/; with --presets, comparison.json to
-checkpoints/, and figures to images/comparison/, sweeps over the input SNR, the spacing and the
-number of sines among them.
+checkpoints/<preset>/, and to images/<preset>/ figures and, in sounds/, the first signals as WAV
+files: clean, mixed and denoised. With --presets, writes comparison.json to checkpoints/, and
+images/comparison/, with sweeps over the input SNR, the spacing and the number of sines.
 """
 
 import json
@@ -26,6 +26,7 @@ from dan.command_line import parse_arguments
 from dan.configuration import resolve
 from dan.errors import ConfigurationError, UserError, run
 from dan.files import write_bytes
+from dan.listening import write_wavs
 from dan.metrics import (
     band_noise_reduction,
     mean_absolute_error,
@@ -61,6 +62,7 @@ from dan.tables import estimate_all, print_table, summarise
 from dan.trained import apply_generator, load_generator
 from models import count_parameters
 
+NUM_SOUNDS = 5  # signals that are written as WAV files
 NUM_EXAMPLES = 2000  # streamed signals that the Wiener filter learns from
 PAGE = "listening.html"
 FIGURES = [f"{name}.png" for name in (
@@ -98,7 +100,9 @@ def main():
     if options.checkpoint:  # which is not the preset's own: its results have a folder of their own
         image_folder = config.image_folder / Path(options.checkpoint).stem
         json_path = image_folder / "evaluation.json"
-    figures.refuse_to_replace([image_folder / name for name in (*FIGURES, PAGE)])
+    sounds = sound_paths(image_folder / "sounds", denoisers)
+    figures.refuse_to_replace([*(image_folder / name for name in (*FIGURES, PAGE)),
+                               *(path for paths in sounds for path in paths.values())])
     signals = {"validation": [load_signals(config, "validation", kind)[:, 0].numpy()
                               for kind in ("clean", "mixed")]}
     recorded = created_with(config).is_recorded
@@ -117,6 +121,10 @@ def main():
     # The figures show the last split, the test signals if there are any.
     draw_figures(image_folder, config.data, f"{len(clean)} {split} signals", clean, estimates,
                  values)
+    for number, paths in enumerate(sounds[: len(clean)]):
+        heard = {"clean": clean, "mixed": mixed,
+                 **{f"denoised_{name}": estimates[name] for name in denoisers}}
+        write_wavs(paths, {kind: x[number] for kind, x in heard.items()}, config.data.sample_rate)
     if recorded:
         kinds = noise_kinds(config)
         results["groups"] = measure_groups(values, clean, mixed, kinds)
@@ -166,6 +174,13 @@ def denoiser_paths(config, options):
         raise UserError(f"none of {', '.join(options.presets)} is trained; run train_gan.py "
                         "--preset NAME")
     return paths
+
+
+def sound_paths(folder, denoisers):
+    """For each of the first signals the WAV files {"clean", "mixed" or "denoised_NAME": path}."""
+    kinds = "clean", "mixed", *(f"denoised_{name}" for name in denoisers)
+    return [{kind: folder / f"{number:02d}_{kind}.wav" for kind in kinds}
+            for number in range(1, NUM_SOUNDS + 1)]
 
 
 def load_denoisers(config, paths):

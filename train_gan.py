@@ -14,6 +14,9 @@ import math
 import time
 from collections import defaultdict
 
+import dan  # noqa: F401 before torch, which it tells how threads are to wait
+
+# isort: split
 import torch
 from tqdm import tqdm
 
@@ -75,6 +78,8 @@ def run_training(config, resumes=False, restarts=False, begin_with=None, draws=F
     draws: draw the figures in the end.
     """
     make_deterministic()
+    if config.training.threads:
+        torch.set_num_threads(config.training.threads)
     processes.check_batch(min(config.training.batch_size, config.data.num_train))
     device = processes.device_of(choose_device(config.training.device))
     folder = config.checkpoint_folder

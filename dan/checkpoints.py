@@ -3,8 +3,9 @@
 A checkpoint is a dictionary of plain values and tensors: `format`, `config` (as nested
 dictionaries), `epoch` (the last one finished), `history` (a list of one dictionary an epoch),
 `seconds` (of training so far), `precision` (for each network the one chosen, and the reason),
-`data` (the fingerprint of the signals that it is trained on), and the state dictionaries of both
-networks, of both optimisers and, where the loss has one, of the pretrained `feature_network`.
+`data` (the fingerprint of the signals that it is trained on), `threads` (of the process that
+trained), and the state dictionaries of both networks, of both optimisers and, where the loss has
+one, of the pretrained `feature_network`.
 One that only denoises, as those in pretrained/ do, has `format`, `config` and `generator` alone.
 """
 

@@ -29,9 +29,23 @@ def resolve(preset=DEFAULT_PRESET, overrides=()):
         value = parse(key, text, known[key].type)
         config = replace(config, **{section: replace(getattr(config, section), **{name: value})})
     config.check_ranges()
+    if config.data.sample_rate != PRESETS[preset].data.sample_rate:
+        config = replace(config, paths=folders_at(config.data.sample_rate, config.paths, overrides))
     config = config.filled()
     config.check()
     return config
+
+
+def folders_at(sample_rate, paths, overrides):
+    """The folders of a preset at another sample rate than its own, beside those at its own.
+
+    Those that are overridden are as they are given.
+    """
+    names = [item.name for item in fields(paths)]
+    return replace(paths, **{
+        name: f"{getattr(paths, name)}/{sample_rate}-hz" for name in names
+        if not any(override.startswith(f"paths.{name}=") for override in overrides)
+    })
 
 
 def to_dict(config):

@@ -1,4 +1,4 @@
-"""Listening pages: one HTML file with players, spectrograms and figures, that needs nothing else.
+"""Sounds to listen to: WAV files, and pages, an HTML file with players that needs nothing else.
 
     page = listening_page("My recordings", [Example(name, sample_rate, sounds, figures)])
 """
@@ -13,7 +13,9 @@ import soundfile
 
 from dan import figures, plots
 from dan.files import write_bytes
+from dan.recordings import resample
 
+WAV_RATE = 44_100
 LOWEST_RATE = 3000  # Hz, below which browsers play nothing
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
@@ -70,6 +72,15 @@ def section(example):
     return (f'<section><h2>{html.escape(name)}</h2><div class="sounds">{players}</div>'
             f'<img alt="spectrograms" src="{data_address("image/png", picture)}">'
             f"<table>{rows}</table></section>")
+
+
+def write_wavs(paths, sounds, sample_rate):
+    """Write {kind: samples} to {kind: path} at 44.1 kHz, which plays anywhere, at a common level.
+    """
+    sounds = {kind: resample(x, sample_rate, WAV_RATE) for kind, x in sounds.items()}
+    peak = max(1e-9, *(np.abs(x).max() for x in sounds.values()))
+    for kind, samples in sounds.items():
+        write_bytes(paths[kind], as_wav(0.9 / peak * samples, WAV_RATE))
 
 
 def as_wav(samples, sample_rate):

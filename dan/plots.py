@@ -111,7 +111,9 @@ def performance(history, settings, best_epoch):
         axis.grid(alpha=0.3)
         # Beside the axes, where it covers no curve.
         axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    axes[0, 0].set_ylabel("loss")
+    # Those two are logarithms of the error, the others errors.
+    below = settings.reconstruction_loss in ("SNR+spectrum", "speech")
+    axes[0, 0].set_ylabel("loss (may fall below zero)" if below else "loss")
     axes[0, 1].set_ylabel("dB")
     if rows == 2:
         axes[1, 0].set_ylabel("loss")
@@ -292,7 +294,7 @@ def before_and_after(recordings, sample_rate, name):
         axis.grid(alpha=0.3)
     axes[0, 0].set_ylabel("amplitude")
     draw_spectrograms(figure, axes[1], recordings, sample_rate)
-    title = f"{name}: before and after denoising"
+    title = f"Before and after denoising: {name}"
     # A name may hold dollar signs, which are no mathematics, and bytes that are no text.
     figure.suptitle(title.encode(errors="replace").decode(), parse_math=False)
     return figure

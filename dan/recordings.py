@@ -12,8 +12,13 @@ from dan.errors import UserError
 from dan.files import check_regular
 
 PIECE = 2**16  # samples that are read at a time
-AUDIO = (".wav", ".flac", ".ogg")
-SUFFIXES = (*AUDIO, ".npy")
+# Of the names of audio files, what libsndfile calls their formats.
+FORMATS = {
+    ".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".mp3": "MP3", ".aiff": "AIFF", ".aif": "AIFF",
+    ".aifc": "AIFF", ".au": "AU", ".caf": "CAF", ".oga": "OGG", ".opus": "OGG", ".rf64": "RF64",
+    ".snd": "AU", ".sph": "NIST", ".w64": "W64",
+}
+SUFFIXES = (*FORMATS, ".npy")
 SILENT = 1e-10  # root mean square; .npy recordings may be in any unit
 SILENT_SHARE = 0.01  # of the recording's root mean square
 FARTHEST_RATES = 1000  # the ratio of two sample rates beyond which resampling has no end

@@ -63,10 +63,15 @@ def read_splits(folder, wanted, data):
             raise UserError(f"{folder} has no recording for the {split} signals ({len(paths)} "
                             f"found, {skipped.total()} unusable); add recordings, or longer ones")
     reasons = "; ".join(f"{reason}: {count}" for reason, count in skipped.items())
-    how = ("each split in time, its last tenth for the validation"
-           if len(paths) < FEW and len(found) < FEW else
+    in_time = len(paths) < FEW and len(found) < FEW
+    how = ("each split in time, its last tenth for the validation" if in_time else
            ", ".join(f"{len(chosen)} for {split}" for split, chosen in recordings.items()))
-    print(f"{folder}: {len(paths)} recordings, {how}; skipped: {reasons or 'none'}")
+    seconds = sum(len(x) for _, x in recordings["validation"]) / data.sample_rate
+    print(f"{folder}: {len(paths)} recordings, {how} ({seconds:.1f} s); skipped: "
+          f"{reasons or 'none'}")
+    if in_time:
+        print("  so what is measured in the validation holds for these recordings; others may come "
+              "out worse")
     return recordings
 
 

@@ -97,7 +97,8 @@ class Training:
         """What a checkpoint holds of it; see dan/checkpoints.py."""
         states = {part: getattr(self, part).state_dict() for part in self.networks + OPTIMIZERS}
         return {"config": to_dict(config), "epoch": self.epoch, "history": self.history,
-                "seconds": self.seconds, "precision": self.precision, "data": self.data, **states}
+                "seconds": self.seconds, "precision": self.precision, "data": self.data,
+                "threads": torch.get_num_threads(), **states}
 
     def restore(self, checkpoint, path):
         """Go back to where the checkpoint at `path` was taken; raises UserError if it does not fit.

@@ -3,6 +3,8 @@
 import csv
 import io
 
+import torch
+
 from dan.checkpoints import read_checkpoint, write_checkpoint
 from dan.errors import ConfigurationError, UserError
 from dan.files import remove_leftovers, write_bytes
@@ -54,6 +56,10 @@ def resume(state, config, fingerprint):
         raise UserError(f"{path} was trained on other signals than those in {config.data_folder}; "
                         "create the same again, or train anew with --restart")
     state.restore(checkpoint, path)
+    threads = checkpoint.get("threads")
+    if threads not in (None, torch.get_num_threads()):
+        print(f"it was trained with {threads} threads and goes on with {torch.get_num_threads()}, "
+              "so the last bits may differ; training.threads sets their number")
     before, after = checkpoint["config"].training, config.training
     if before.max_epochs != after.max_epochs and state.epoch < after.max_epochs:
         old, new = (learning_rate_factor(settings, state.epoch) for settings in (before, after))

@@ -27,11 +27,14 @@ def test_the_four_scripts_in_sequence(overrides, tmp_path):
             env=os.environ | {"DISPLAY": ""},
         )
         assert result.returncode == 0, result.stderr
-    figures = {path.name for path in (tmp_path / "images/dan").iterdir()}
+    figures = {path.name for path in (tmp_path / "images/dan").glob("*.png")}
     assert figures == {
         "created_data.png", "performance_plot.png", "snr_improvement.png", "residual_spectrum.png",
         *(f"denoised_against_lowpass_{number:02d}.png" for number in range(1, 9)),
     }
+    sounds = sorted(path.name for path in (tmp_path / "images/dan/sounds").iterdir())
+    assert sounds[:3] == ["01_clean.wav", "01_denoised_dan.wav", "01_mixed.wav"]
+    assert len(sounds) == 15
     assert {path.name for path in (tmp_path / "checkpoints/dan").iterdir()} == {
         "best.pt", "last.pt", "history.csv", "evaluation.json", ".lock"
     }
@@ -56,7 +59,7 @@ def test_presets_are_compared_and_missing_ones_named(overrides, script, tmp_path
     methods = results["signals"]["test"]["methods"]
     assert {"input", "lowpass", "Wiener", "oracle", "dan", "dan-small"} <= set(methods)
     assert len(results["sweeps"]["snr"]["total_snr_db"]["dan"]) == 11
-    assert {path.name for path in (tmp_path / "images/comparison").iterdir()} == {
+    assert {path.name for path in (tmp_path / "images/comparison").glob("*.png")} == {
         "snr_improvement.png", "residual_spectrum.png", "training_curves.png", "comparison.png",
         "sweep_snr.png", "sweep_spacing.png", "sweep_number.png",
     }
