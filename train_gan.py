@@ -135,9 +135,7 @@ def describe(state, config):
              (("generator", state.generator), ("discriminator", state.discriminator)))
     print(f"preset {config.preset} on {state.device}: {', '.join(sizes)}")
     if processes.count() > 1:
-        print(f"{processes.count()} processes, each with its share of every batch; batch "
-              "statistics are " + ("those of the whole batch" if state.device.type == "cuda" else
-                                   "each process's own: torch joins them on GPUs alone"))
+        print(f"{processes.count()} processes, each with its share of every batch")
     print("precision:", ", ".join(f"{network} {precision} ({reason})"
                                   for network, (precision, reason) in state.precision.items()))
 

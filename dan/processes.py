@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import distributed, nn
+from torch.distributed.nn.functional import all_reduce
 
 from dan.errors import ConfigurationError, UserError
 
@@ -98,11 +99,7 @@ def check_batch(batch_size):
 
 
 def shared(network, device):
-    """The network as processes train it together; by itself for one process.
-
-    Batch statistics are taken over all processes on GPUs; on CPUs torch cannot, and each process
-    takes its own.
-    """
+    """The network as processes train it together; by itself for one process."""
     if count() == 1 or not any(p.requires_grad for p in network.parameters()):
         return network
     ids = [device.index] if device.type == "cuda" else None
@@ -110,10 +107,49 @@ def shared(network, device):
 
 
 def synchronised(network, device):
-    """The network with batch statistics over all processes, where the backend has it."""
-    if count() > 1 and device.type == "cuda":
+    """The network with batch statistics over all processes."""
+    if count() == 1:
+        return network
+    if device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.modules.batchnorm._BatchNorm):
+                norm = SharedBatchNorm(child.num_features, child.eps, child.momentum)
+                norm.load_state_dict(child.state_dict())
+                setattr(module, name, norm.train(child.training))
     return network
+
+
+class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch normalisation over all processes, on CPUs, where torch's SyncBatchNorm does not work.
+
+    (batch, channels, ...) to the same shape; of one process, just what torch's layers do.
+    """
+
+    def _check_input_dim(self, signals):
+        pass  # torch asks for it; any number of dimensions will do
+
+    def forward(self, signals):
+        if not self.training:
+            return super().forward(signals)
+        others = [dimension for dimension in range(signals.ndim) if dimension != 1]
+        exact = signals.double()
+        size = exact.new_tensor([signals.numel() / signals.shape[1]])
+        own = torch.cat([exact.sum(others), exact.square().sum(others), size])
+        # Its gradient is summed over the processes as well.
+        *sums, size = all_reduce(own).split([self.num_features, self.num_features, 1])
+        mean, square = (total / size for total in sums)
+        variance = (square - mean.square()).clamp_min(0)
+        with torch.no_grad():
+            unbiased = variance * size / (size - 1)
+            for running, now in ((self.running_mean, mean), (self.running_var, unbiased)):
+                running.lerp_(now.float(), self.momentum)
+            self.num_batches_tracked += 1
+        scale = self.weight * (variance + self.eps).rsqrt().float()
+        shift = self.bias - mean.float() * scale
+        shape = [-1 if dimension == 1 else 1 for dimension in range(signals.ndim)]
+        return signals * scale.view(shape) + shift.view(shape)
 
 
 def share_of(batch):
