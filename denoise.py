@@ -289,8 +289,9 @@ def create_audio(path, like, target):
         with suppress(soundfile.LibsndfileError, ValueError):
             return soundfile.SoundFile(as_file_name(path), "w", like.samplerate, like.channels,
                                        subtype, format=format)
-    raise UserError(f"{target} cannot hold {like.channels} channels at {like.samplerate:,} Hz; "
-                    "choose another format, such as .wav")
+    channels = f"{like.channels} channel{'s' * (like.channels > 1)}"
+    raise UserError(f"{target} cannot hold {channels} at {like.samplerate:,} Hz; choose another "
+                    "format, such as .wav")
 
 
 def mix_back(mixed, denoised, dry):

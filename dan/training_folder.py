@@ -58,8 +58,8 @@ def resume(state, config, fingerprint):
     state.restore(checkpoint, path)
     threads = checkpoint.get("threads")
     if threads not in (None, torch.get_num_threads()):
-        print(f"it was trained with {threads} threads and goes on with {torch.get_num_threads()}, "
-              "so the last bits may differ; training.threads sets their number")
+        print(f"the number of threads was {threads} and is {torch.get_num_threads()}, so the last "
+              "bits may differ; training.threads sets it")
     before, after = checkpoint["config"].training, config.training
     if before.max_epochs != after.max_epochs and state.epoch < after.max_epochs:
         old, new = (learning_rate_factor(settings, state.epoch) for settings in (before, after))

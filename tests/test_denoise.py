@@ -155,6 +155,27 @@ def test_rate_channels_and_format_are_kept(name, subtype, rate, channels, call, 
         assert getattr(before, fact) == getattr(after, fact)
 
 
+@pytest.mark.parametrize(("name", "subtype", "target", "expected"), [
+    ("a.wav", "FLOAT", "b.flac", "PCM_16"), ("a.mp3", "MPEG_LAYER_III", "b.wav", "PCM_16"),
+    ("a.wav", "PCM_16", "b.mp3", "MPEG_LAYER_III"), ("a.aiff", "PCM_24", "b.AIF", "PCM_24"),
+    ("a.wav", "PCM_16", "b.opus", "OPUS"), ("a.ogg", "VORBIS", "b.caf", "PCM_16"),
+])
+def test_a_format_without_the_sample_format_takes_its_own(name, subtype, target, expected, call,
+                                                          tmp_path):
+    soundfile.write(tmp_path / name, noise(0.5, channels=(2,)).T, RATE, subtype)
+    code, _, err = call(tmp_path / name, "-o", tmp_path / target)
+    assert code == 0, err
+    written = soundfile.info(tmp_path / target)
+    assert (written.subtype, written.channels, written.samplerate) == (expected, 2, RATE)
+
+
+def test_a_format_without_the_sample_rate_is_refused(call, tmp_path):
+    soundfile.write(tmp_path / "a.wav", noise(0.5, 6000), 6000)
+    code, _, err = call(tmp_path / "a.wav", "-o", tmp_path / "b.mp3")
+    assert code == 1 and "cannot hold 1 channel at 6,000 Hz" in one_error(err)
+    assert not (tmp_path / "b.mp3").exists()
+
+
 def test_a_file_on_the_command_line_is_what_the_function_gives(call, denoiser, tmp_path):
     mixed = noise(2.1, 11_025, channels=(2,))
     soundfile.write(tmp_path / "in.wav", mixed.T, 11_025, "FLOAT")
@@ -182,6 +203,7 @@ def test_folders_are_mirrored_and_one_bad_file_does_not_end_the_run(call, tmp_pa
     code, out, err = call(str(tmp_path / "in"), "-o", str(tmp_path / "out"))
     assert code == 1 and "bad.wav is unreadable" in err and "1 of 3 recordings" in err
     assert out.count("real time") == 2 and "Traceback" not in err
+    assert "100% |" in err and "of 1 s of sound" in err  # one bar over both
     assert sorted(p.relative_to(tmp_path / "out").as_posix()
                   for p in (tmp_path / "out").rglob("*") if p.is_file()) == [
         "deeper/two.flac", "one.wav"]
@@ -444,6 +466,10 @@ def test_the_user_s_latest_denoiser_is_taken_and_the_shipped_one_without(
         own.write_bytes(checkpoint.read_bytes())
         os.utime(own, (number, number))
         assert f"denoiser: {own}" in script("denoise", *given)[1]
+    other = tmp_path / "mine/360-hz/audio/best.pt"  # at another rate than the preset's
+    other.parent.mkdir(parents=True)
+    other.write_bytes(checkpoint.read_bytes())
+    assert f"denoiser: {other}" in script("denoise", *given)[1]
     speech = tmp_path / "mine/speech/best.pt"
     assert f"denoiser: {speech}" in script("denoise", *given, "--preset", "speech")[1]
 

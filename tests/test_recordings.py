@@ -114,6 +114,17 @@ def test_the_data_set_is_like_any_other(settings):
     assert {p: p.read_bytes() for p in config.data_folder.rglob("*.npy")} == first
 
 
+def test_what_may_mislead_is_said(settings, folders, script, tmp_path):
+    (tmp_path / "one").mkdir()
+    soundfile.write(tmp_path / "one/hiss.wav", tone(9), RATE)
+    code, out, err = script("create_data", "--preset", "audio", *settings,
+                            f"data.noise_source={tmp_path / 'one'}")
+    assert code == 0 and "(0.9 s)" in out and "others may come out worse" in out, err
+    code, out, err = script("create_data", "--preset", "audio", *settings, "data.clean_source=",
+                            "data.noise_source=")
+    assert code == 0 and "name a folder of them with data.clean_source=" in out, err
+
+
 def test_no_recording_serves_both_splits(settings):
     config = resolve("audio", settings)
     create_data(config)

@@ -222,6 +222,17 @@ def test_a_resumed_training_equals_an_uninterrupted_one(
     assert (config.checkpoint_folder / "history.csv").read_bytes() == history
 
 
+def test_another_number_of_threads_is_said(config, overrides, data, capsys):
+    try:
+        for threads, resumes in ((1, False), (2, True)):
+            more = [f"training.threads={threads}", f"training.max_epochs={2 + threads}"]
+            train_gan.run_training(resolve("dan", [*overrides, *more]), resumes)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(1)
+    assert "number of threads was 1 and is 2" in capsys.readouterr().out
+
+
 def test_checkpoints_hold_the_best_and_the_last_epoch(config, data):
     state = trained(config)
     last = read_checkpoint(config.checkpoint_folder / "last.pt")
