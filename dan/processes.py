@@ -131,7 +131,7 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         pass  # torch asks for it; any number of dimensions will do
 
     def forward(self, signals):
-        if not self.training:
+        if not (self.training and distributed.is_initialized()):
             return super().forward(signals)
         others = [dimension for dimension in range(signals.ndim) if dimension != 1]
         exact = signals.double()

@@ -142,3 +142,13 @@ def test_the_death_of_one_ends_the_other_and_the_training_goes_on(tmp_path):
     alone = resolve("dan", [*settings, f"paths.checkpoints={tmp_path / 'broken'}",
                             "training.max_epochs=11"])
     assert run_training(alone, resumes=True).epoch == 11
+
+
+def test_by_itself_shared_batch_normalisation_is_that_of_torch():
+    """As where the precision is tried, before the processes join."""
+    signals = torch.randn(4, 3, 10)
+    layers = processes.SharedBatchNorm(3), torch.nn.BatchNorm1d(3)
+    for layer in layers:
+        layer.train()(signals)
+    one, other = (layer.eval()(signals) for layer in layers)
+    torch.testing.assert_close(one, other)
