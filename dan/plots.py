@@ -78,7 +78,7 @@ def performance(history, settings, best_epoch):
     """Losses and rates of both networks over the epochs, training against validation.
 
     history: a list of one dictionary an epoch, as train_gan.py keeps it; settings: a
-    TrainingConfig. Without an adversary the panels of the discriminator are left out.
+    TrainingConfig. Without an adversarial epoch the panels of the discriminator are left out.
     """
     panels = {
         "reconstruction loss": ["reconstruction_loss", "feature_loss"],
@@ -86,7 +86,7 @@ def performance(history, settings, best_epoch):
         "adversarial losses": ["adversarial_loss", "discriminator_loss"],
         "discriminator's rates": ["accuracy_clean", "accuracy_denoised", "passed_as_clean"],
     }
-    rows = 1 if settings.adversary == "none" else 2
+    rows = 2 if any(row["phase"] == "adversarial" for row in history) else 1
     figure, axes = new_figure(rows, 2, figsize=(13, 3.75 * rows), sharex=True, squeeze=False)
     epochs = [row["epoch"] for row in history]
     colours = ("#0072B2", "#D55E00", "#009E73")
@@ -103,7 +103,7 @@ def performance(history, settings, best_epoch):
         if title == "adversarial losses" and settings.gan_loss == "bce":
             axis.axhline(np.log(2), color="black", linewidth=0.9, linestyle=":",
                          label="chance (ln 2)")
-        if rows == 2 and settings.pretrain_epochs < epochs[-1]:
+        if rows == 2 and settings.pretrain_epochs:
             axis.axvline(settings.pretrain_epochs + 0.5, color="black", linestyle="--",
                          linewidth=0.9, label="end of pretraining")
         axis.axvline(best_epoch, color="#CC79A7", linewidth=0.9, label=f"best epoch, {best_epoch}")
