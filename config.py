@@ -175,8 +175,8 @@ class TrainingConfig:
         choices=("auto", "float32", "bfloat16"),
     )
     workers: int = setting(
-        0, "processes that draw signals out of recordings while others are trained on; 0: none",
-        0, 256, free_on_resume=True,
+        0, "processes that draw signals out of recordings while others are trained on, for GPUs "
+        "under Linux; 0: none", 0, 256, free_on_resume=True,
     )
     threads: int = setting(
         0, "threads of a training; one for each of several side by side is fastest; 0: as many as "

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dan import processes
 from dan.command_line import parse_arguments
-from dan.errors import run
+from dan.errors import UserError, run
 from dan.metrics import snr_db
 from dan.signals import (
     draw_batch,
@@ -34,7 +34,7 @@ def main():
     train_loader, _ = loaders(config)
     for split in stored_counts(config.data):
         describe(split, StoredPairs(config, split), signals_at_once(config.data))
-    clean, mixed = next(iter(train_loader))
+    clean, mixed = first_batch(train_loader)
     print(f"one batch   clean {tuple(clean.shape)}, mixed {tuple(mixed.shape)}, {clean.dtype}")
 
 
@@ -220,6 +220,22 @@ def count_batches(count, batch_size):
     """
     fewest = 2 * processes.count()
     return max(1, count // batch_size + (count % batch_size >= fewest))
+
+
+def batches_of(loader):
+    """What a loader yields; raises UserError if one of its workers dies."""
+    try:
+        yield from loader
+    except (RuntimeError, ConnectionError) as error:
+        if loader.num_workers and ("worker" in str(error) or isinstance(error, ConnectionError)):
+            raise UserError("a process that draws signals has died; give fewer training.workers, "
+                            "or them more shared memory") from error
+        raise
+
+
+def first_batch(loader):
+    """The first (clean, mixed) of a loader, drawn without its workers."""
+    return loader.dataset[next(iter(loader.sampler))]
 
 
 def size_of_batch(number, count, batch_size):

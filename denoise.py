@@ -16,7 +16,6 @@ import io
 import os
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -285,13 +284,16 @@ def create_audio(path, like, target):
     if not format:
         raise UserError(f"{target} names no audio format; choose from {', '.join(FORMATS)}")
     usual = "OPUS" if target.suffix.lower() == ".opus" else soundfile.default_subtype(format)
-    for subtype in (like.subtype, usual):
-        with suppress(soundfile.LibsndfileError, ValueError):
+    # Only trying tells: a WAV file might hold MP3, but libsndfile writes none.
+    for subtype in dict.fromkeys((like.subtype, usual)):
+        try:
             return soundfile.SoundFile(as_file_name(path), "w", like.samplerate, like.channels,
                                        subtype, format=format)
+        except (soundfile.LibsndfileError, ValueError) as error:  # ValueError: no such pair
+            reason = getattr(error, "error_string", error)
     channels = f"{like.channels} channel{'s' * (like.channels > 1)}"
-    raise UserError(f"{target} cannot hold {channels} at {like.samplerate:,} Hz; choose another "
-                    "format, such as .wav")
+    raise UserError(f"{target} cannot hold {channels} at {like.samplerate:,} Hz ({reason}); choose "
+                    "another format, such as .wav")
 
 
 def mix_back(mixed, denoised, dry):
@@ -317,7 +319,9 @@ def watched(pieces, seen, bar, seconds_of):
             seen["lowest"] = min(seen["lowest"], piece[finite].min())
             seen["highest"] = max(seen["highest"], piece[finite].max())
         yield piece
-        bar.update(seconds_of(piece))
+        seconds = seconds_of(piece)
+        bar.total = max(bar.total, bar.n + seconds)  # a recording may have grown
+        bar.update(seconds)
 
 
 def remarks(seen, values):

@@ -207,8 +207,10 @@ def load_denoisers(config, paths):
 
 
 def folder_of(config, preset):
-    """The checkpoint folder of another preset under this run's paths."""
-    return config.checkpoint_folder.parent / resolve(preset).preset
+    """The checkpoint folder of another preset: under this run's paths, or its own at this rate."""
+    beside = config.checkpoint_folder.parent / resolve(preset).preset
+    own = resolve(preset, [f"data.sample_rate={config.data.sample_rate}"]).checkpoint_folder
+    return own if own.exists() and not beside.exists() else beside
 
 
 def all_estimators(config, recorded, denoisers):

@@ -45,7 +45,7 @@ from dan.training import (
     probe_precision,
 )
 from dan.training_folder import clear_leftovers, move_aside, refuse_to_replace, resume, save
-from dataset import loaders, set_epoch, size_of_batch
+from dataset import batches_of, first_batch, loaders, set_epoch, size_of_batch
 from models import count_parameters
 
 NUM_PLOTTED = 8
@@ -88,7 +88,7 @@ def run_training(config, resumes=False, restarts=False, begin_with=None, draws=F
     if begin_with:
         take_generator(state.generator, config, begin_with)
     if not resumes:  # each by itself, before the processes join: a network in common would wait
-        precision = probe_precision(state, next(iter(train_loader)), config.training)
+        precision = probe_precision(state, first_batch(train_loader), config.training)
     if uses_feature_network(config.training):
         state.feature_network = build_feature_network(config).to(device)
     with processes.together(device), processes.first_only(locked(folder)):
@@ -184,10 +184,12 @@ def train_epoch(state, loader, settings, epoch):
     activations = state.activations(settings, adversarial)
     generator.train()
     # The bar is shown only where an epoch takes long.
-    bar = tqdm(loader, desc=f"epoch {epoch}", unit="step", leave=False, delay=3,
-               disable=not processes.is_first())
+    bar = tqdm(batches_of(loader), total=len(loader), desc=f"epoch {epoch}", unit="step",
+               leave=False, delay=3, disable=not processes.is_first())
     for step, pairs in enumerate(bar):
-        clean, mixed = (signals.to(state.device, non_blocking=True) for signals in pairs)
+        # What is pinned, for CUDA, need not be waited for.
+        clean, mixed = (signals.to(state.device, non_blocking=signals.is_pinned())
+                        for signals in pairs)
         share = len(clean), size_of_batch(step, len(loader.dataset), settings.batch_size)
         state.set_learning_rates(settings, epoch - 1 + step / len(loader))
         with state.autocast("generator"):

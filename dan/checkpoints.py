@@ -47,8 +47,8 @@ def read_checkpoint(path, device="cpu", of_training=True):
     try:
         check_regular(path)
     except UserError as error:
-        raise UserError(f"{error}; run train_gan.py with the same preset first, or name another "
-                        "file") from None
+        raise UserError(f"{error}; run train_gan.py with the same preset and overrides first, "
+                        "or name another file") from None
     try:
         if not is_zipfile(path):
             path.open("rb").close()

@@ -111,8 +111,8 @@ def performance(history, settings, best_epoch):
         axis.grid(alpha=0.3)
         # Beside the axes, where it covers no curve.
         axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    # Those two are logarithms of the error, the others errors.
-    below = settings.reconstruction_loss in ("SNR+spectrum", "speech")
+    # A part of these is a logarithm of the error.
+    below = settings.reconstruction_loss in ("improvement", "SNR+spectrum", "speech")
     axes[0, 0].set_ylabel("loss (may fall below zero)" if below else "loss")
     axes[0, 1].set_ylabel("dB")
     if rows == 2:

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 
 import torch
 from torch import distributed, nn
-from torch.distributed.nn.functional import all_reduce
 
 from dan.errors import ConfigurationError, UserError
 
@@ -79,6 +78,9 @@ def is_loss(error):
 
 def device_of(device):
     """The GPU of this process among those of its machine, where it trains on GPUs."""
+    if count() > 1 and device.type not in ("cuda", "cpu"):
+        raise ConfigurationError(f"several processes cannot train on {device}; give "
+                                 "training.device=cpu")
     if device.type != "cuda" or count() == 1:
         return device
     local = int(os.environ.get("LOCAL_RANK", "0"))
@@ -121,6 +123,20 @@ def synchronised(network, device):
     return network
 
 
+class Sum(torch.autograd.Function):
+    """The sum of a tensor over the processes; its gradient is summed likewise."""
+
+    @staticmethod
+    def forward(_, values):
+        values = values.clone()
+        distributed.all_reduce(values)
+        return values
+
+    @staticmethod
+    def backward(_, gradient):
+        return Sum.forward(_, gradient)
+
+
 class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch normalisation over all processes, on CPUs, where torch's SyncBatchNorm does not work.
 
@@ -134,13 +150,12 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         if not (self.training and distributed.is_initialized()):
             return super().forward(signals)
         others = [dimension for dimension in range(signals.ndim) if dimension != 1]
-        exact = signals.double()
-        size = exact.new_tensor([signals.numel() / signals.shape[1]])
-        own = torch.cat([exact.sum(others), exact.square().sum(others), size])
-        # Its gradient is summed over the processes as well.
-        *sums, size = all_reduce(own).split([self.num_features, self.num_features, 1])
+        variance, mean = (x.double() for x in torch.var_mean(signals.float(), others, correction=0))
+        size = mean.new_tensor([signals.numel() / signals.shape[1]])
+        own = torch.cat([size * mean, size * (variance + mean.square()), size])
+        *sums, size = Sum.apply(own).split([self.num_features, self.num_features, 1])
         mean, square = (total / size for total in sums)
-        variance = (square - mean.square()).clamp_min(0)
+        variance = square - mean.square()
         with torch.no_grad():
             unbiased = variance * size / (size - 1)
             for running, now in ((self.running_mean, mean), (self.running_var, unbiased)):

@@ -59,7 +59,7 @@ class DataSection(Section):
             refuse("data.low_freq", self.low_freq, f"below data.high_freq={self.high_freq:g}")
         if self.high_freq > self.nyquist:
             refuse("data.high_freq", self.high_freq,
-                   f"at most {self.nyquist:g} Hz, the Nyquist frequency")
+                   f"at most {self.nyquist:g} Hz, the Nyquist frequency; 0 takes just that")
 
     def check_sources(self):
         if self.clean_source and self.clean_source == self.noise_folder:

@@ -15,34 +15,38 @@ CONTINUATION = 64  # samples
 PART = 2**24  # samples that are drawn at once
 
 
-def draw_in_parts(data, split, count, clean=None, noise=None):
-    """What `draw` gives, some signals after the other, so that they need not fit into memory."""
-    size = signals_at_once(data)
-    for part, first in enumerate(range(0, count, size)):
-        last = min(count, first + size)
-        given = (None if x is None else x[first:last] for x in (clean, noise))
-        yield draw(data, split, last - first, *given, part)
-
-
 def signals_at_once(data):
     """How many signals are drawn, or measured, at once."""
     return max(1, PART // data.length)
 
 
-def draw(data, split, count, clean=None, noise=None, part=0):
+def draw(data, split, count, clean=None, noise=None):
     """Clean signals, noise and mixtures of one split, each float32 of shape (count, length).
 
     data: a DataConfig. clean, noise: cut from recordings; sines and Gaussian white noise where
-    they are not given. Each split draws from a random stream of its own, which depends on
-    `data.seed`, the split and the part alone, so that no split shares a draw with another.
+    they are not given. Each split draws from random streams of its own, which depend on
+    `data.seed` and the split alone, so that no split shares a draw with another.
     """
-    for_clean, for_noise, for_snr = streams(data, split, part)
-    if clean is None:
-        clean = draw_clean(data, count, for_clean)
-    if noise is None:
-        noise = for_noise.normal(0, data.noise_std, (count, data.length))
-    mixed = mix(clean, noise, draw_range(data.snr_db, (count, 1), for_snr))
-    return tuple(x.astype(np.float32, copy=False) for x in (clean, noise, mixed))
+    drawn = list(draw_in_parts(data, split, count, clean, noise))
+    return drawn[0] if len(drawn) == 1 else tuple(map(np.concatenate, zip(*drawn, strict=True)))
+
+
+def draw_in_parts(data, split, count, clean=None, noise=None):
+    """What `draw` gives, part by part, so that it need not fit into memory."""
+    for chosen, (for_clean, for_noise, for_snr) in parts(data, split, count):
+        size = chosen.stop - chosen.start
+        some = draw_clean(data, size, for_clean) if clean is None else clean[chosen]
+        other = for_noise.normal(0, data.noise_std, (size, data.length)) if noise is None \
+            else noise[chosen]
+        mixed = mix(some, other, draw_range(data.snr_db, (size, 1), for_snr))
+        yield tuple(x.astype(np.float32, copy=False) for x in (some, other, mixed))
+
+
+def parts(data, split, count):
+    """The parts of a split: a slice, and random streams for clean signals, noise and SNR."""
+    size = signals_at_once(data)
+    for part, first in enumerate(range(0, count, size)):
+        yield slice(first, min(count, first + size)), streams(data, split, part)
 
 
 def streams(data, split, part=0):
@@ -75,8 +79,10 @@ def draw_components(data, count, rng):
 
 def count_sines(data, split, count):
     """The number of sines in each clean signal that `draw` gives for these arguments, (count,)."""
-    _, amplitude, _ = draw_components(data, count, streams(data, split)[0])
-    return (amplitude > 0).sum(1)
+    return np.concatenate([
+        (draw_components(data, chosen.stop - chosen.start, for_clean)[1] > 0).sum(1)
+        for chosen, (for_clean, _, _) in parts(data, split, count)
+    ])
 
 
 def unknowns_per_sine(data):

@@ -9,7 +9,7 @@ import os
 import time
 from pathlib import Path
 
-CROWDED = 1 / 8  # other processes at work, for each core, from which on threads sleep at once
+CROWDED = 1 / 8  # threads sleep at once where so many other processes compute, for each core
 LOOKS = 3
 
 

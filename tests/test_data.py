@@ -305,8 +305,7 @@ def test_signals_are_drawn_and_described_in_parts(config, script, overrides, mon
     monkeypatch.setattr(signals, "PART", 15 * 256)  # samples; there are 40 signals
     create_data(config)
     stored = load_signals(config, "train", "clean")
-    first, second = (signals.draw(config.data, "train", 15, part=part)[0] for part in (0, 1))
-    np.testing.assert_array_equal(stored[:30, 0], np.concatenate([first, second]))
+    np.testing.assert_array_equal(stored[:, 0], signals.draw(config.data, "train", 40)[0])
     assert len(torch.unique(stored, dim=0)) == 40
     code, out, _ = script("dataset", *overrides)
     assert code == 0 and "train       40 pairs of shape (1, 256), SNR -2.000 dB" in out

@@ -20,6 +20,18 @@ def both_sides(name):
             loss.generator(DENOISED_LOGITS).item())
 
 
+@pytest.mark.parametrize("name", [*RECONSTRUCTION_LOSSES, *GAN_LOSSES])
+def test_no_loss_waits_for_the_accelerator(name):
+    """On a device that has shapes and no numbers, a look at a number raises an error."""
+    nowhere = torch.device("meta")
+    if name in GAN_LOSSES:
+        loss, logits = GAN_LOSSES[name], torch.zeros(2, 4, device=nowhere)
+        found = loss.discriminator(*logits), loss.generator(logits[0])
+    else:
+        found = [RECONSTRUCTION_LOSSES[name](*torch.zeros(3, 4, 1, 4000, device=nowhere))]
+    assert all(value.shape == () and value.device == nowhere for value in found)
+
+
 def test_binary_cross_entropy():
     clean, denoised = torch.sigmoid(CLEAN_LOGITS), torch.sigmoid(DENOISED_LOGITS)
     entropy = functional.binary_cross_entropy

@@ -1,6 +1,7 @@
 """Data sets from folders of recordings: formats, rates, segments, the split, and bad files."""
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import soundfile
 import torch
 from conftest import described, one_error
 from scipy import signal
+from torch.utils.data import DataLoader, Dataset
 
 from create_data import create_data
 from dan.configuration import resolve
@@ -17,7 +19,14 @@ from dan.metrics import snr_db
 from dan.recordings import find_recordings, read_recording, resample
 from dan.sources import Recording, cut_segments, draw_passage, split_in_time
 from dan.storage import load_recordings
-from dataset import RemixedPairs, StoredPairs, StreamedPairs, loaders, set_epoch
+from dataset import (
+    RemixedPairs,
+    StoredPairs,
+    StreamedPairs,
+    batches_of,
+    loaders,
+    set_epoch,
+)
 
 RATE = 8000
 
@@ -292,6 +301,20 @@ def test_workers_draw_the_same_pairs(streaming):
         set_epoch(loader, 3)
         drawn.append([torch.stack(pairs) for pairs in loader])
     torch.testing.assert_close(*drawn, rtol=0, atol=0)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="does not fork")
+def test_a_worker_that_dies_is_an_error_of_one_line():
+    class Dying(Dataset):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            os._exit(1)
+
+    loader = DataLoader(Dying(), batch_size=None, num_workers=1)
+    with pytest.raises(UserError, match=r"has died; give fewer training\.workers"):
+        list(batches_of(loader))
 
 
 def test_some_streamed_signals_are_nearly_clean_and_some_only_noise(streaming):

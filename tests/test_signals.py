@@ -102,9 +102,11 @@ def test_long_signals_are_slowed_down_as_sines_are_at_both_ends(factor):
     assert torch.equal(signals.play_slower(played, [1.0] * 20), played)
 
 
-def test_sines_are_counted_as_they_are_drawn():
+@pytest.mark.parametrize("at_once", [300, 70])
+def test_sines_are_counted_as_they_are_drawn(at_once, monkeypatch):
+    monkeypatch.setattr(signals, "PART", at_once * 256)
     data = described("dan", "data.num_components=1,5").data
-    clean = signals.draw_clean(data, 300, signals.streams(data, "test")[0])
+    clean = signals.draw(data, "test", 300)[0]
     numbers = signals.count_sines(data, "test", 300)
     assert set(numbers) == {1, 2, 3, 4, 5}
     # Equal amplitudes 1 / K give a mean power of 1 / (2 K).
