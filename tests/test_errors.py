@@ -107,7 +107,8 @@ def test_every_preset_resumes_exactly_in_both_phases(preset, last, tmp_path):
 def test_a_training_killed_at_any_moment_goes_on_as_if_nothing_had_happened(script, tmp_path):
     # So many weights that a good part of the time goes into writing them.
     settings = reduced("dan", tmp_path, "generator.encoder_filters=32",
-                       "generator.decoder_filters=32", "training.max_epochs=20")
+                       "generator.decoder_filters=32", "training.max_epochs=12",
+                       "data.num_validation=1")  # of which few figures are drawn
     assert script("create_data", *settings)[0] == 0
     # In a process of its own as well: the number of threads may change the last bit.
     whole = started("train_gan", *settings)

@@ -239,7 +239,7 @@ def test_checkpoints_with_other_things_in_them_are_taken_or_refused(path, conten
         assert str(place) in str(error)
 
 
-@cases(40)
+@cases(25)
 @given(array=stn.arrays(
     st.one_of(stn.floating_dtypes(sizes=(16, 32, 64)), stn.integer_dtypes()),
     stn.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=40),
