@@ -120,6 +120,7 @@ def performance(history, settings, best_epoch):
         axes[1, 1].set(ylabel="share of signals", ylim=(-0.02, 1.02))
     for axis in axes[-1]:
         axis.set_xlabel("epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
     figure.suptitle("Training: losses and rates, training against validation")
     return figure
 
