@@ -17,6 +17,7 @@ from dan import figures, plots
 from dan.command_line import parse_arguments
 from dan.errors import UserError, run
 from dan.listening import write_wavs
+from dan.recordings import find_recordings
 from dan.signal_files import save_signal
 from dan.signals import draw_in_parts
 from dan.sources import cut_segments, read_splits, stored_noise
@@ -29,6 +30,8 @@ from dan.storage import (
     wav_path,
     write_manifest,
 )
+
+FEW = 20  # validation signals
 
 
 def main():
@@ -85,12 +88,12 @@ def read_sources(data):
     counts, facts, streamed = stored_counts(data), {"recordings": []}, {}
     wanted = {"train": data.num_train, "validation": data.num_validation}
     clean, noise = dict.fromkeys(counts), dict.fromkeys(counts)
-    clean_is = "recordings" if data.clean_source else (
-        f"sums of sines from {data.low_freq:g} to {data.high_freq:g} Hz")
-    noise_is = data.noise_source or "Gaussian white noise"
-    print(f"clean signals: {clean_is}; noise: {noise_is}; {data.sample_rate:,} samples per second")
+    print(data.in_words)
     if not data.clean_source and (data.vary_clean or data.clean_speed != 1):
         print("  these settings are for recordings; name a folder of them with data.clean_source=")
+    folder = data.noise_folder
+    if folder:
+        find_recordings(folder)  # what is wrong with it is said before the others are read
     if data.clean_source:
         recordings = read_splits(data.clean_source, wanted, data)
         for split in counts:
@@ -102,10 +105,11 @@ def read_sources(data):
                 clean[split] = np.resize(clean[split], (counts[split], data.length))
                 facts["recordings"] = np.resize(numbers, counts[split]).tolist()
             counts[split] = len(clean[split])
+        if counts["validation"] < FEW:
+            print(f"  so few validation signals ({counts['validation']}) make for rough figures")
         if data.stream:
             streamed["clean"] = recordings["train"]
     if data.noise_source:
-        folder = data.noise_folder
         recordings = read_splits(folder, wanted, data) if folder else {}
         for split in counts:
             noise[split], kinds = stored_noise(recordings.get(split), clean[split], split,

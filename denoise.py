@@ -43,6 +43,7 @@ from dan.training import choose_device
 
 FIGURE_SECONDS = 20
 MOST_EXAMPLES = 12  # on a listening page
+RESULT = ".denoised"  # ends the name of what lies beside a recording
 RECORDED_PRESETS = ("speech", "speech-own", "audio")
 FULL_SCALE = 0.999
 CLIPPED_SHARE = 1e-3
@@ -85,7 +86,7 @@ def main():
             if rate > denoiser.sample_rate and not band_told:
                 bar.write(f"  the denoiser works up to {denoiser.sample_rate / 2:,.0f} Hz; what "
                           "lies above " + ("is left out" if options.narrow else "is attenuated as "
-                                           "the top of that is; leave it out with --narrow"))
+                                           "the top of that is (--narrow leaves it out)"))
                 band_told = True
             if options.figure or (options.listen and len(examples) < MOST_EXAMPLES):
                 sounds, rate = beginnings(source, target, array_rate)
@@ -96,8 +97,8 @@ def main():
         figures.save(figure, Path(options.figure), replace_any=True)
         print(f"wrote {options.figure}")
     if options.listen and examples:
-        title = (f"Denoised: the first {FIGURE_SECONDS} s and the first channel of {len(examples)} "
-                 f"of {len(jobs)}")
+        title = (f"Denoised: {len(examples)} of {len(jobs)}, their first {FIGURE_SECONDS} s, one "
+                 "channel")
         write_page(Path(options.listen), title, examples)
         print(f"wrote {options.listen}; open it in a browser")
     if failed:
@@ -130,8 +131,8 @@ def beside(inputs):
     given = Path(inputs[0])
     if len(inputs) > 1 or given.is_dir():
         raise ConfigurationError("name the folder for what is denoised with -o: python denoise.py "
-                                 f"{inputs[0]} -o cleaned")
-    return given.with_name(f"{given.stem}.denoised{given.suffix}")
+                                 f"{' '.join(inputs)} -o cleaned")
+    return given.with_name(f"{given.stem}{RESULT}{given.suffix}")
 
 
 def choose_checkpoint(options, config):
@@ -140,10 +141,15 @@ def choose_checkpoint(options, config):
     if options.checkpoint:
         return Path(options.checkpoint)
     if options.preset:
-        return config.checkpoint_folder / "best.pt"
+        path = config.checkpoint_folder / "best.pt"
+        others = sorted(config.checkpoint_folder.parent.glob(f"*-hz/{config.preset}/best.pt"))
+        if others and not path.exists():
+            rate = others[0].parent.parent.name.removesuffix("-hz")
+            raise UserError(f"{path} is missing, but {others[0]} is there; give "
+                            f"data.sample_rate={rate}")
+        return path
     folder = config.checkpoint_folder.parent
-    own = [path for place in (folder, *folder.glob("*-hz")) for name in RECORDED_PRESETS
-           if (path := place / name / "best.pt").is_file()]
+    own = [path for name in RECORDED_PRESETS if (path := folder / name / "best.pt").is_file()]
     return max(own, key=lambda path: path.stat().st_mtime, default=PRETRAINED)
 
 
@@ -153,6 +159,10 @@ def plan(inputs, output, overwrite):
     for given in map(Path, inputs):
         if given.is_dir():
             inside, mirror = find_recordings(given), real(output)
+            results = [path for path in inside if path.stem.endswith(RESULT)]
+            if results:
+                print(f"left out {len(results)} that were denoised before, such as {results[0]}")
+                inside = [path for path in inside if path not in results]
             if real(given) in mirror.parents:  # results of an earlier run are no inputs
                 inside = [path for path in inside if not real(path).is_relative_to(mirror)]
             jobs += [(path, output / path.relative_to(given)) for path in inside]
@@ -162,6 +172,8 @@ def plan(inputs, output, overwrite):
             jobs.append((given, output))
         else:
             jobs.append((given, output / given.name))
+    if len(inputs) > 1 and output.suffix.lower() in SUFFIXES and not output.is_dir():
+        raise UserError(f"{output} is the name of one recording; name a folder for several")
     sources = {real(source): source for source, _ in jobs}
     taken = {}
     for source, target in jobs:
@@ -282,7 +294,8 @@ def create_audio(path, like, target):
     """
     format = FORMATS.get(target.suffix.lower())
     if not format:
-        raise UserError(f"{target} names no audio format; choose from {', '.join(FORMATS)}")
+        raise UserError(f"{target} names no audio format that can be written; choose from "
+                        f"{', '.join(FORMATS)}")
     usual = "OPUS" if target.suffix.lower() == ".opus" else soundfile.default_subtype(format)
     # Only trying tells: a WAV file might hold MP3, but libsndfile writes none.
     for subtype in dict.fromkeys((like.subtype, usual)):

@@ -146,7 +146,7 @@ def main():
         trained = "" if facts["epochs"] is None else (
             f", {facts['epochs']} epochs, {facts['training_seconds']:.0f} s of training")
         print(f"{name}: {facts['parameters']:,} parameters{trained}")
-    print(f"wrote {json_path} and {image_folder}")
+    print(f"wrote {json_path} and {image_folder}" + f"; open {PAGE} there" * recorded)
 
 
 def add_options(parser):

@@ -32,7 +32,7 @@ from dan.feature_network import (
 from dan.files import locked
 from dan.losses import GAN_LOSSES, RECONSTRUCTION_LOSSES, feature_loss
 from dan.metrics import snr_db
-from dan.storage import check_manifest, fingerprint
+from dan.storage import check_manifest, created_with, fingerprint
 from dan.trained import apply_generator, load_generator, take_generator
 from dan.training import (
     best_epoch,
@@ -66,8 +66,9 @@ def main():
     state = run_training(config, options.resume, options.restart, options.begin_with, draws=True)
     best, signals = best_epoch(state.history), state.epoch * config.data.num_train
     print(f"{state.epoch} epochs in {state.seconds:.0f} s, {signals / state.seconds:,.0f} signals "
-          f"a second; best epoch {best['epoch']}: validation SNR {best['validation_snr_db']:.2f} "
-          f"dB\nwrote {config.checkpoint_folder} and {config.image_folder}")
+          f"a second; best epoch by the loss {best['epoch']}, validation SNR "
+          f"{best['validation_snr_db']:.2f} dB\n"
+          f"wrote {config.checkpoint_folder} and {config.image_folder}")
 
 
 def run_training(config, resumes=False, restarts=False, begin_with=None, draws=False):
@@ -133,6 +134,7 @@ def describe(state, config):
     """Print what is trained, and how precisely."""
     sizes = (f"{name} {count_parameters(network):,} parameters" for name, network in
              (("generator", state.generator), ("discriminator", state.discriminator)))
+    print(created_with(config).in_words)
     print(f"preset {config.preset} on {state.device}: {', '.join(sizes)}")
     if processes.count() > 1:
         print(f"{processes.count()} processes, each with its share of every batch")
@@ -164,7 +166,7 @@ def train(state, train_loader, validation_loader, config):
                 **{f"validation_{name}": value for name, value in validated.items()},
             })
             state.seconds += time.perf_counter() - started
-            decide(state.history, settings)
+            decide(state.history, settings, len(validation_loader.dataset))
             if processes.is_first():
                 save(state, config)
         bar.set_postfix_str(progress(state.history[-1]))

@@ -47,7 +47,7 @@ def read_checkpoint(path, device="cpu", of_training=True):
     try:
         check_regular(path)
     except UserError as error:
-        raise UserError(f"{error}; run train_gan.py with the same preset and overrides first, "
+        raise UserError(f"{error}; run train_gan.py with the same preset and settings first, "
                         "or name another file") from None
     try:
         if not is_zipfile(path):

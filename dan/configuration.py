@@ -22,7 +22,7 @@ def resolve(preset=DEFAULT_PRESET, overrides=()):
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
-            raise ConfigurationError(f"'{override}' is no override; write section.key=value")
+            raise ConfigurationError(f"'{override}' is no setting; write section.key=value")
         if key not in known:
             raise ConfigurationError(f"unknown key '{key}' in '{override}'{nearest(key, known)}")
         section, name = key.split(".")

@@ -68,10 +68,11 @@ def section(example):
         players = f"<p>{rate:,} samples per second: too slow to be heard.</p>"
     rows = "".join(f"<tr><th>{html.escape(what)}</th><td>{html.escape(value)}</td></tr>"
                    for what, value in facts.items())
+    table = f"<table>{rows}</table>" if rows else ""
     picture = figures.as_png(plots.spectrograms(sounds, rate))
     return (f'<section><h2>{html.escape(name)}</h2><div class="sounds">{players}</div>'
             f'<img alt="spectrograms" src="{data_address("image/png", picture)}">'
-            f"<table>{rows}</table></section>")
+            f"{table}</section>")
 
 
 def write_wavs(paths, sounds, sample_rate):

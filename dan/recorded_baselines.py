@@ -15,10 +15,14 @@ QUIETEST = 0.15  # of the frames, which the noise is estimated from
 SMOOTHING = 0.98  # of the a-priori SNR
 LEAST_SNR = 10 ** (-25 / 10)
 RNNOISE_RATE = 48_000
+LOWEST_RATE = 8000  # they are made for speech, and noisereduce fails below
 
 
-def all_recorded_baselines():
-    """{method: function(mixed, sample_rate)}, those that are installed."""
+def all_recorded_baselines(sample_rate):
+    """{method: function(mixed, sample_rate)}, those that are installed; none below rates of speech.
+    """
+    if sample_rate < LOWEST_RATE:
+        return {}
     baselines = {"log-MMSE": log_mmse}
     try:
         import noisereduce

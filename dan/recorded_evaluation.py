@@ -36,9 +36,9 @@ def recorded_metrics(data):
 
 
 def recorded_estimators(data):
-    """{method: function(mixed, snr_db, numbers)} of the other denoisers that are installed."""
+    """{method: function(mixed, snr_db, numbers)} of the other denoisers that can be measured."""
     return {name: lambda mixed, snr, numbers, denoise=denoise: denoise(mixed, data.sample_rate)
-            for name, denoise in all_recorded_baselines().items()}
+            for name, denoise in all_recorded_baselines(data.sample_rate).items()}
 
 
 def measure_groups(values, clean, mixed, kinds):

@@ -48,6 +48,14 @@ class DataSection(Section):
         """The folder that `noise_source` names; empty without one."""
         return ",".join(part for part in self.noise_source.split(",") if part != SYNTHETIC)
 
+    @property
+    def in_words(self):
+        """What the signals are made of."""
+        clean = f"recordings in {self.clean_source}" if self.clean_source else (
+            f"sums of sines from {self.low_freq:g} to {self.high_freq:g} Hz")
+        return (f"clean signals: {clean}; noise: {self.noise_source or 'Gaussian white noise'}; "
+                f"{self.sample_rate:,} samples per second")
+
     def check(self):
         check_all(self.check_band, self.check_sources, self.check_size)
 

@@ -14,7 +14,7 @@ from dan.files import cannot_write
 from dan.processes import is_first
 from dan.recordings import map_array
 
-CURE = "run create_data.py with the same preset and overrides"
+CURE = "run create_data.py with the same preset and settings"
 NPY_HEADER = 128  # bytes
 # Such that opening a pipe does not wait, and that Windows leaves the bytes as they are.
 READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)

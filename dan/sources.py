@@ -45,6 +45,8 @@ def read_splits(folder, wanted, data):
     rng = np.random.default_rng([data.seed, 4])
     left = [paths[index] for index in rng.permutation(len(paths))]
     share = max(LEAST_SHARE, wanted["validation"] / sum(wanted.values()))
+    if data.stream and share < 0.5:  # the number of signals says nothing of the recordings then
+        share = min(share, LAST_SHARE)
     shares = {"validation": share, "train": 1 - share}
     if len(paths) < FEW:
         with tqdm(total=len(paths), desc=f"reading {folder}", unit="file", leave=False) as bar:
@@ -64,11 +66,11 @@ def read_splits(folder, wanted, data):
                             f"found, {skipped.total()} unusable); add recordings, or longer ones")
     reasons = "; ".join(f"{reason}: {count}" for reason, count in skipped.items())
     in_time = len(paths) < FEW and len(found) < FEW
-    how = ("each split in time, its last tenth for the validation" if in_time else
-           ", ".join(f"{len(chosen)} for {split}" for split, chosen in recordings.items()))
     seconds = sum(len(x) for _, x in recordings["validation"]) / data.sample_rate
-    print(f"{folder}: {len(paths)} recordings, {how} ({seconds:.1f} s); skipped: "
-          f"{reasons or 'none'}")
+    how = ("each split in time, its last tenth" if in_time else
+           f"{len(recordings['train'])} for the training, {len(recordings['validation'])}")
+    print(f"{folder}: {len(paths)} recordings, {how} ({seconds:.1f} s in all) for the validation; "
+          f"skipped: {reasons or 'none'}")
     if in_time:
         print("  so what is measured in the validation holds for these recordings; others may come "
               "out worse")
@@ -146,8 +148,9 @@ def cut_segments(recordings, count, data):
                 numbers.append(number)
         if len(segments) >= count:
             break
-    print(f"{len(segments[:count])} segments of {data.duration:g} s from {len(recordings)} "
-          f"recordings; {silent} silent segments left out")
+    found = len(segments[:count])
+    print(f"{found} segment{'s' * (found != 1)} of {data.duration:g} s from {len(recordings)} "
+          f"recording{'s' * (len(recordings) != 1)}; {silent} silent left out")
     return np.array(segments[:count], np.float32), np.array(numbers[:count])
 
 

@@ -17,7 +17,7 @@ from models import build_discriminator, build_generator
 
 NETWORKS = ("generator", "discriminator")
 OPTIMIZERS = ("generator_optimizer", "discriminator_optimizer")
-CLEARLY = 0.05  # of what was learnt: by so much an earlier epoch is better than the last
+CLEARLY = 0.05  # of what was learnt: by so much, at least, an earlier epoch is better than the last
 
 
 @dataclass
@@ -166,14 +166,15 @@ def best_epoch(history):
     return kept[-1] if kept else min(history, key=loss_of)
 
 
-def decide(history, settings):
+def decide(history, settings, num_validation=math.inf):
     """Note in the last row of the history whether its generator is kept.
 
     It is if its validation reconstruction loss is the lowest so far: the one loss that an
     adversarial game leaves comparable from epoch to epoch. And the last epoch of a one-cycle
     training is kept unless the best one so far is clearly better, by a twentieth of what was learnt
-    in all: its learning rates are annealed, and which of the last epochs is lowest says more of the
-    validation signals than of the generators.
+    in all, or by 1 / √num_validation of it: its learning rates are annealed, and which of the last
+    epochs is lowest says more of the validation signals than of the generators, the more the fewer
+    they are.
     """
     *earlier, last = history
     if not earlier:
@@ -181,7 +182,8 @@ def decide(history, settings):
         return
     best = best_epoch(earlier)
     ended = settings.schedule == "one-cycle" and last["epoch"] >= settings.max_epochs
-    margin = CLEARLY * (loss_of(history[0]) - loss_of(best)) if ended else 0
+    share = max(CLEARLY, num_validation**-0.5) if ended else 0
+    margin = share * (loss_of(history[0]) - loss_of(best))
     last["kept"] = loss_of(last) < loss_of(best) + margin
 
 

@@ -466,10 +466,12 @@ def test_the_user_s_latest_denoiser_is_taken_and_the_shipped_one_without(
         own.write_bytes(checkpoint.read_bytes())
         os.utime(own, (number, number))
         assert f"denoiser: {own}" in script("denoise", *given)[1]
-    other = tmp_path / "mine/360-hz/audio/best.pt"  # at another rate than the preset's
+    other = tmp_path / "mine/360-hz/speech-own/best.pt"  # at another rate than the preset's
     other.parent.mkdir(parents=True)
     other.write_bytes(checkpoint.read_bytes())
-    assert f"denoiser: {other}" in script("denoise", *given)[1]
+    assert f"denoiser: {other}" not in script("denoise", *given)[1]
+    code, _, err = script("denoise", *given, "--preset", "speech-own")
+    assert code == 1 and "give data.sample_rate=360" in one_error(err)
     speech = tmp_path / "mine/speech/best.pt"
     assert f"denoiser: {speech}" in script("denoise", *given, "--preset", "speech")[1]
 
