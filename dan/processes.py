@@ -6,6 +6,7 @@ Each process takes its share of every batch; DistributedDataParallel averages th
 first one decides, writes and speaks for all.
 """
 
+import gc
 import os
 import sys
 import traceback
@@ -66,6 +67,7 @@ def together(device):
             raise UserError(LOST) from None
         raise
     finally:
+        gc.collect()  # DistributedDataParallel refers to itself; left over, it may abort the exit
         if distributed.is_initialized():
             distributed.destroy_process_group()
 
