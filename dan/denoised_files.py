@@ -1,0 +1,155 @@
+"""Denoising a file into another: a recording of the same sample rate, channels and format."""
+
+import io
+import time
+
+import numpy as np
+import soundfile
+
+from dan.denoising import as_finite, as_type, is_transposed
+from dan.errors import UserError
+from dan.files import write_atomically, write_bytes
+from dan.recordings import (
+    FORMATS,
+    are_far_apart,
+    as_file_name,
+    map_array,
+    open_audio,
+    read_pieces,
+)
+
+FULL_SCALE = 0.999
+CLIPPED_SHARE = 1e-3
+
+
+def seconds_in(source, array_rate):
+    """The length of a recording, or all rows of an array together; 0 if it cannot be read."""
+    try:
+        if source.suffix.lower() == ".npy":
+            return map_array(source).size / array_rate
+        with open_audio(source) as file:
+            return file.frames / file.samplerate
+    except UserError:
+        return 0.0  # what is wrong is said when its turn comes
+
+
+def denoise_file(denoiser, source, target, dry, array_rate, bar):
+    """Denoise one recording into a file of the same rate, channels and format; returns the rate.
+
+    Prints a line, and what was odd in the recording. Raises UserError, naming the file.
+    """
+    started = time.perf_counter()
+    if source.suffix.lower() == ".npy":
+        channels, length, rate, seen = denoise_array(denoiser, source, target, dry, array_rate, bar)
+    else:
+        channels, length, rate, seen = denoise_audio(denoiser, source, target, dry, bar)
+    seconds, spent = length / rate, time.perf_counter() - started
+    bar.write(f"{source} → {target}: {seconds:.1f} s, {channels} channel{'s' * (channels > 1)} at "
+              f"{rate:,} Hz, {seconds / spent:.0f} × real time")
+    for remark in remarks(seen, channels * length):
+        bar.write(f"  {remark}")
+    return rate
+
+
+def denoise_array(denoiser, source, target, dry, rate, bar):
+    array = map_array(source)
+    rows = np.atleast_2d(array)
+    if not rows.size:
+        raise UserError(f"{source} is empty")
+    if is_transposed(rows):
+        raise UserError(f"{source} has {rows.shape} values, which looks like (samples, channels); "
+                        "store its transpose, a row for each signal")
+    seen = new_watch()
+    denoised = denoiser.denoise_rows(
+        rows, rate, lambda pieces: watched(pieces, seen, bar, lambda piece: piece.size / rate)
+    )
+    denoised = as_type(mix_back(rows, denoised, dry), array.dtype)
+    seen["clipped"] = 0  # an array has no full scale
+    content = io.BytesIO()
+    np.save(content, denoised.reshape(array.shape))
+    write_bytes(target, content.getbuffer())
+    return *rows.shape, rate, seen
+
+
+def denoise_audio(denoiser, source, target, dry, bar):
+    with open_audio(source) as before, open_audio(source) as again:
+        length, rate, channels = before.frames, before.samplerate, before.channels
+        if not length:
+            raise UserError(f"{source} is empty")
+        if are_far_apart(rate, denoiser.sample_rate):
+            raise UserError(f"{source} has {rate:,} samples per second, too far from the "
+                            f"denoiser's {denoiser.sample_rate:,}; use a denoiser for that rate")
+        seen = new_watch()
+        channels_first = (piece.T for piece in read_pieces(before))
+        passing = watched(channels_first, seen, bar, lambda piece: piece.shape[1] / rate)
+        with write_atomically(target) as file:
+            try:
+                with create_audio(file.name, before, target) as after:
+                    for piece in denoiser.stream(passing, rate):
+                        mixed = again.read(piece.shape[1], dtype="float32", always_2d=True).T
+                        after.write(mix_back(mixed, piece, dry).T)
+            except (soundfile.SoundFileError, AssertionError) as error:
+                # What was read before has passed; soundfile asserts that all is written.
+                raise OSError(f"not all samples could be written {error}".rstrip()) from error
+    return channels, length, rate, seen
+
+
+def create_audio(path, like, target):
+    """The file of an audio `target` at `path`, with the rate, channels and format of another.
+
+    Where its kind of file has no such sample format, it takes its usual one. Raises UserError if
+    it has no such sample rate or so many channels either.
+    """
+    format = FORMATS.get(target.suffix.lower())
+    if not format:
+        raise UserError(f"{target} names no audio format that can be written; choose from "
+                        f"{', '.join(FORMATS)}")
+    usual = "OPUS" if target.suffix.lower() == ".opus" else soundfile.default_subtype(format)
+    # Only trying tells: a WAV file might hold MP3, but libsndfile writes none.
+    for subtype in dict.fromkeys((like.subtype, usual)):
+        try:
+            return soundfile.SoundFile(as_file_name(path), "w", like.samplerate, like.channels,
+                                       subtype, format=format)
+        except (soundfile.LibsndfileError, ValueError) as error:  # ValueError: no such pair
+            reason = getattr(error, "error_string", error)
+    channels = f"{like.channels} channel{'s' * (like.channels > 1)}"
+    raise UserError(f"{target} cannot hold {channels} at {like.samplerate:,} Hz ({reason}); choose "
+                    "another format, such as .wav")
+
+
+def mix_back(mixed, denoised, dry):
+    """dry · mixed + (1 − dry) · denoised; what was not finite in `mixed` counts as zero."""
+    if not dry:
+        return denoised
+    return dry * as_finite(mixed) + (1 - dry) * denoised
+
+
+def new_watch():
+    """What `watched` is to learn about a recording."""
+    return {"broken": 0, "clipped": 0, "lowest": np.inf, "highest": -np.inf}
+
+
+def watched(pieces, seen, bar, seconds_of):
+    """The pieces as they are; while they pass, `seen` learns what they hold, and the bar moves on.
+    """
+    for piece in pieces:
+        finite = np.isfinite(piece)
+        seen["broken"] += finite.size - int(finite.sum())
+        seen["clipped"] += int((np.abs(piece) >= FULL_SCALE).sum())
+        if finite.any():
+            seen["lowest"] = min(seen["lowest"], piece[finite].min())
+            seen["highest"] = max(seen["highest"], piece[finite].max())
+        yield piece
+        seconds = seconds_of(piece)
+        bar.total = max(bar.total, bar.n + seconds)  # a recording may have grown
+        bar.update(seconds)
+
+
+def remarks(seen, values):
+    """What was odd in a recording of so many values, in words."""
+    if seen["broken"]:
+        yield f"{seen['broken']:,} of {values:,} values were not finite and count as zero"
+    if seen["lowest"] >= seen["highest"]:
+        yield f"it is constant ({seen['highest']:g}): there is nothing to denoise"
+    elif seen["clipped"] > CLIPPED_SHARE * values:
+        yield f"{seen['clipped'] / values:.1%} of the values are at full scale: it was clipped"
