@@ -179,8 +179,9 @@ class TrainingConfig:
         "under Linux; 0: none", 0, 256, free_on_resume=True,
     )
     threads: int = setting(
-        0, "threads of a training; one for each of several side by side is fastest; 0: as many as "
-        "there are cores, or as OMP_NUM_THREADS says", 0, 1024, free_on_resume=True,
+        1, "threads of a training; a second one brings small networks little, and beside other "
+        "work it makes them many times slower; 0: as many as there are cores, or as "
+        "OMP_NUM_THREADS says", 0, 1024, free_on_resume=True,
     )
     compile: bool = setting(False, "have torch.compile make the networks faster, in a minute or so",
                             free_on_resume=True)

@@ -27,7 +27,7 @@ SPEECH = Config(
     discriminator=DiscriminatorConfig(depth=5),
     training=TrainingConfig(
         batch_size=16, pretrain_epochs=8, max_epochs=8, generator_lr=7e-3, warmup=0.15,
-        reconstruction_loss="speech", adversary="none",
+        reconstruction_loss="speech", adversary="none", threads=0,
     ),
     evaluation=FOLLOWING_RATE,
     paths=PathsConfig(data="data/speech"),
@@ -91,7 +91,7 @@ PRESETS = {
         discriminator=DiscriminatorConfig(depth=5),
         training=TrainingConfig(
             batch_size=16, pretrain_epochs=4, max_epochs=5, generator_lr=7e-3,
-            warmup=0.2, reconstruction_loss="SNR+spectrum", adversarial_weight=0.002,
+            warmup=0.2, reconstruction_loss="SNR+spectrum", adversarial_weight=0.002, threads=0,
         ),
         evaluation=FOLLOWING_RATE,
         paths=PathsConfig(data="data/audio"),

@@ -14,9 +14,6 @@ import math
 import time
 from collections import defaultdict
 
-import dan  # noqa: F401 before torch, which it tells how threads are to wait
-
-# isort: split
 import torch
 from tqdm import tqdm
 
@@ -49,6 +46,7 @@ from dataset import batches_of, first_batch, loaders, set_epoch, size_of_batch
 from models import count_parameters
 
 NUM_PLOTTED = 8
+LEAST_TOLD = 2  # seconds; a shorter epoch may be slow by chance
 LOOK_EVERY = 20  # steps
 
 
@@ -67,8 +65,10 @@ def main():
     best, signals = best_epoch(state.history), state.epoch * config.data.num_train
     print(f"{state.epoch} epochs in {state.seconds:.0f} s, {signals / state.seconds:,.0f} signals "
           f"a second; best epoch by the loss {best['epoch']}, validation SNR "
-          f"{best['validation_snr_db']:.2f} dB\n"
-          f"wrote {config.checkpoint_folder} and {config.image_folder}")
+          f"{best['validation_snr_db']:.2f} dB")
+    if state.history[0]["epoch"] == 0:
+        print(gained(state.history[0], best))
+    print(f"wrote {config.checkpoint_folder} and {config.image_folder}")
 
 
 def run_training(config, resumes=False, restarts=False, begin_with=None, draws=False):
@@ -107,6 +107,8 @@ def run_training(config, resumes=False, restarts=False, begin_with=None, draws=F
             state.precision = processes.as_first(lambda: precision)
         with state.sharing(config.training.compile):
             describe(state, config)
+            if begin_with and not resumes:
+                finish_epoch(state, 0, {}, validation_loader, config)
             try:
                 train(state, train_loader, validation_loader, config)
             except KeyboardInterrupt as stop:
@@ -136,6 +138,10 @@ def describe(state, config):
              (("generator", state.generator), ("discriminator", state.discriminator)))
     print(created_with(config).in_words)
     print(f"preset {config.preset} on {state.device}: {', '.join(sizes)}")
+    training = config.training
+    print(f"batches of {training.batch_size} signals; peak learning rates: generator "
+          f"{training.generator_lr:g}, discriminator {training.discriminator_lr:g}; "
+          f"{torch.get_num_threads()} threads")
     if processes.count() > 1:
         print(f"{processes.count()} processes, each with its share of every batch")
     print("precision:", ", ".join(f"{network} {precision} ({reason})"
@@ -147,29 +153,52 @@ def train(state, train_loader, validation_loader, config):
     settings = config.training
     bar = tqdm(range(state.epoch + 1, settings.max_epochs + 1), desc="training", unit="epoch",
                initial=state.epoch, total=settings.max_epochs, disable=not processes.is_first())
+    seconds, told = [math.inf, math.inf], False  # of the fastest epoch of each phase
     for epoch in bar:
         if patience_is_over(state.history, settings):
             bar.write(f"no better validation loss for {settings.patience} epochs")
             break
         started = time.perf_counter()
-        adversarial = is_adversarial(settings, epoch)
         set_epoch(train_loader, epoch)
         trained = train_epoch(state, train_loader, settings, epoch)
-        validated = processes.as_first(validate, state, validation_loader, settings, adversarial)
-        check_finite(validated.values(), settings, f"epoch {epoch}, on the validation signals")
-        # Whatever stops the run finds an epoch counted if and only if it is saved.
-        with uninterrupted():
-            state.history.append({
-                "epoch": epoch,
-                "phase": "adversarial" if adversarial else "pretraining",
-                **{f"train_{name}": value for name, value in trained.items()},
-                **{f"validation_{name}": value for name, value in validated.items()},
-            })
-            state.seconds += time.perf_counter() - started
-            decide(state.history, settings, len(validation_loader.dataset))
-            if processes.is_first():
-                save(state, config)
+        spent = time.perf_counter() - started
+        phase = is_adversarial(settings, epoch)
+        fastest = seconds[phase] = min(spent, seconds[phase])
+        if not told and is_slow(spent, fastest):
+            bar.write(f"epoch {epoch} took {spent:.0f} s, an earlier one {fastest:.0f}: something "
+                      "else uses the processor; beside other work training.threads=1 is fastest")
+            told = True
+        finish_epoch(state, epoch, trained, validation_loader, config, started)
         bar.set_postfix_str(progress(state.history[-1]))
+
+
+def is_slow(spent, fastest):
+    """Whether an epoch took so much longer than another, in seconds, that a person should know."""
+    return spent > max(2 * fastest, LEAST_TOLD)
+
+
+def finish_epoch(state, epoch, trained, validation_loader, config, started=None):
+    """Validate, add the epoch to the history, and save.
+
+    epoch: 0 for a generator that was trained elsewhere, before it is trained on; trained: the
+    losses and rates of training; started: when the epoch began, by time.perf_counter.
+    """
+    settings, started = config.training, started or time.perf_counter()
+    adversarial = is_adversarial(settings, epoch)
+    validated = processes.as_first(validate, state, validation_loader, settings, adversarial)
+    check_finite(validated.values(), settings, f"epoch {epoch}, on the validation signals")
+    # Whatever stops the run finds an epoch counted if and only if it is saved.
+    with uninterrupted():
+        state.history.append({
+            "epoch": epoch,
+            "phase": "adversarial" if adversarial else "pretraining",
+            **{f"train_{name}": value for name, value in trained.items()},
+            **{f"validation_{name}": value for name, value in validated.items()},
+        })
+        state.seconds += time.perf_counter() - started
+        decide(state.history, settings, len(validation_loader.dataset))
+        if processes.is_first():
+            save(state, config)
 
 
 def train_epoch(state, loader, settings, epoch):
@@ -324,6 +353,16 @@ def progress(row):
     if row["phase"] == "adversarial":
         text += f", pass as clean {row['validation_passed_as_clean']:.0%}"
     return text
+
+
+def gained(before, best):
+    """What training a generator on has brought, from its row in the history to the best one."""
+    if best is before:
+        return "no epoch was better than the generator that was trained on; best.pt holds that one"
+    changes = (f"{what} {before[name]:.{digits}f} → {best[name]:.{digits}f}" for what, name, digits
+               in (("validation SNR in dB", "validation_snr_db", 2),
+                   ("loss", "validation_reconstruction_loss", 4)))
+    return f"training on brought: {', '.join(changes)}"
 
 
 def figure_paths(config):

@@ -87,11 +87,14 @@ def is_precision(precision):
 
 def is_history(history, epochs):
     """Whether the history has one dictionary an epoch, with numbers where train_gan.py reads some.
+
+    A generator that was trained on has one more at its head, of epoch 0.
     """
-    return len(history) == epochs and all(
+    first = 0 if len(history) == epochs + 1 else 1
+    return len(history) == epochs + 1 - first and all(
         isinstance(row, dict)
         and row.get("epoch") == number
         and all(isinstance(row.get(name), float) for name in READ_FROM_HISTORY)
         and all(isinstance(name, str) for name in row)
-        for number, row in enumerate(history, 1)
+        for number, row in enumerate(history, first)
     )

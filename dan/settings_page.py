@@ -32,8 +32,8 @@ def settings_page():
 
 def section_table(config, name):
     title = f"generator ({config.generator.kind()})" if name == "generator" else name
-    rows = [f"| `{key}` | {as_text(value)} | {item.metadata['meaning']} |"
-            for key, value, item in list_settings(config) if key.startswith(f"{name}.")]
+    rows = [f"| `{key}` | {as_text(item.default)} | {item.metadata['meaning']} |"
+            for key, _, item in list_settings(config) if key.startswith(f"{name}.")]
     return [f"## {title}", "", "| key | default | meaning |", "|---|---|---|", *rows, ""]
 
 

@@ -18,6 +18,7 @@ from statistics import median
 import numpy as np
 import soundfile
 import torch
+from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader
 
@@ -34,11 +35,13 @@ from dan.signals import draw
 from dan.trained import apply_generator
 from dan.training import choose_device, new_training, probe_precision
 from dataset import StoredPairs, StreamedPairs, loaders, set_epoch
+from models import CONVOLUTIONS
 from train_gan import train_epoch, validate
 
 PLAIN = ["generator.fourier=false", "discriminator.fourier=false", "training.precision=float32"]
 # Epochs until patience ended the published recipe, and all of dan's.
 EPOCHS = {"dan-published": 157, "dan": 160}
+TRANSPOSED = nn.ConvTranspose1d | nn.ConvTranspose2d
 QUALITIES_DB = (5.5, 8, 10)
 ROUNDS = 3
 
@@ -55,12 +58,14 @@ def measure(folder):
     paths = [f"paths.{name}={folder}/{name}" for name in ("data", "images", "checkpoints")]
     config = resolve("dan", paths)
     device = choose_device("auto")
+    torch.set_num_threads(config.training.threads or torch.get_num_threads())
     print(f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, torch "
           f"{torch.__version__}, device {device}\n")
     seconds = timed(lambda: create_data(config))
     row("data creation, 1,800 signals", f"{seconds:.2f} s", "asked: at most 3 s")
     time_steps(config, resolve("dan", paths + PLAIN), device)
     time_epochs(config, paths, device)
+    time_against_peak()
     time_drawing(paths)
     time_inference(config)
     time_speech(Path(folder))
@@ -154,6 +159,46 @@ def gpu_share(player, seconds):
         train_epoch(*player, 41)
     busy = sum(event.self_device_time_total for event in profiler.key_averages()) / 1e6
     return f"{busy / seconds:.0%} of the time"
+
+
+def time_against_peak():
+    """How much of what the processor can multiply a step of each generator does, on one thread.
+
+    The peak is that of a large product of float32 matrices. Counted are the multiplications of the
+    direct convolutions, also where a step takes fewer: so a share may exceed 100 %.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    matrix = torch.randn(1024, 1024)
+    peak = 1024**3 / median_of(lambda: matrix @ matrix, 10)
+    row("peak of one thread", f"{peak / 1e9:.0f} billion", "multiplications a second, float32")
+    for preset in ("dan", "dan-small", "spectral", "spectral-any", "audio", "speech"):
+        config = resolve(preset)
+        generator = new_training(config, torch.device("cpu")).generator.train()
+        signals = torch.randn(config.training.batch_size, 1, config.data.length)
+        count = 3 * multiplications(generator, signals)  # forward, and backward twice as many
+        seconds = median_of(lambda g=generator, x=signals: g(x).square().mean().backward(), 3)
+        row(f"  a step of {preset}", f"{count / seconds / peak:.0%}",
+            f"of the peak: {count / 1e9:.2f} billion in {1e3 * seconds:.0f} ms")
+    torch.set_num_threads(threads)
+
+
+@torch.no_grad()
+def multiplications(network, signals):
+    """How many multiplications the direct convolutions and linear layers of a network take."""
+    counts = []
+
+    def count(layer, inputs, output):
+        # Each value that a transposed convolution takes meets a whole kernel.
+        values = inputs[0] if isinstance(layer, TRANSPOSED) else output
+        counts.append(values.numel() * layer.weight[0].numel())
+
+    hooks = [layer.register_forward_hook(count) for layer in network.modules()
+             if isinstance(layer, CONVOLUTIONS | nn.Linear)]
+    network(signals)
+    for hook in hooks:
+        hook.remove()
+    return sum(counts)
 
 
 def time_drawing(paths):

@@ -10,6 +10,7 @@ import soundfile
 from conftest import one_error
 
 from dan import figures, metrics
+from dan.checkpoints import read_checkpoint
 from dan.errors import UserError
 from dan.listening import Example, listening_page, write_page
 from dan.recorded_baselines import log_mmse, log_mmse_gain
@@ -137,9 +138,14 @@ def test_the_scripts_in_sequence_and_training_on(speech, script, tmp_path):
     code, _, err = script("dan.trained", folder / "best.pt", alone)
     assert code == 1 and "exists" in one_error(err)
     first = load_generator(alone)[0].state_dict()
-    code, _, err = script("train_gan", *own, "--restart", "--from", alone,
-                          "training.generator_lr=1e-9")
+    code, out, err = script("train_gan", *own, "--restart", "--from", alone,
+                            "training.generator_lr=1e-9")
     assert code == 0, err
+    # What it begins with is measured first, as epoch 0, and may remain the best.
+    zero, one = read_checkpoint(folder / "last.pt")["history"]
+    assert zero["epoch"] == 0 and one["epoch"] == 1
+    assert zero["validation_snr_db"] == pytest.approx(one["validation_snr_db"], abs=0.5)
+    assert "training on brought: validation SNR" in out or "no epoch was better" in out
     second = load_generator(folder / "best.pt")[0].state_dict()
     for name, value in first.items():
         if "running" not in name and "num_batches" not in name:

@@ -1,6 +1,8 @@
 """The adversarial training: gradients, modes, patience, determinism, resuming."""
 
 import csv
+import subprocess
+import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -15,6 +17,7 @@ from create_data import create_data
 from dan.checkpoints import read_checkpoint
 from dan.configuration import resolve
 from dan.errors import UserError
+from dan.sections import REPOSITORY
 from dan.trained import load_generator
 from dan.training import (
     Training,
@@ -224,6 +227,29 @@ def test_a_resumed_training_equals_an_uninterrupted_one(
     assert same(whole.generator.state_dict(), state.generator.state_dict())
     assert same(whole.discriminator.state_dict(), state.discriminator.state_dict())
     assert (config.checkpoint_folder / "history.csv").read_bytes() == history
+
+
+def test_a_slow_epoch_is_told_once(config, data, monkeypatch, capsys):
+    """Slow is more than twice as long as the fastest one, and long enough to be noticed."""
+    assert not train_gan.is_slow(spent=9.0, fastest=5.0) and train_gan.is_slow(11.0, 5.0)
+    assert not train_gan.is_slow(spent=0.03, fastest=0.01)
+    monkeypatch.setattr(train_gan, "is_slow", lambda spent, fastest: True)
+    trained(config)
+    assert capsys.readouterr().out.count("something else uses the processor") == 1
+
+
+def test_a_training_says_its_batches_and_learning_rates(overrides, data, capsys):
+    train_gan.run_training(resolve("dan", [*overrides, "training.generator_lr=0.02"]))
+    assert "batches of 8 signals; peak learning rates: generator 0.02" in capsys.readouterr().out
+
+
+def test_an_import_changes_nothing():
+    program = ("import os, sys; before = dict(os.environ), sys.stdout, sys.stderr\n"
+               "import create_data, dataset, denoise, evaluate, train_gan\n"
+               "print((dict(os.environ), sys.stdout, sys.stderr) == before)")
+    result = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=True,
+                            capture_output=True, text=True)
+    assert result.stdout == "True\n"
 
 
 def test_another_number_of_threads_is_said(config, overrides, data, capsys):
