@@ -6,13 +6,14 @@ import time
 import numpy as np
 import soundfile
 
-from dan.denoising import as_finite, as_type, is_transposed
+from dan.denoising import as_finite, as_type
 from dan.errors import UserError
 from dan.files import write_atomically, write_bytes
 from dan.recordings import (
     FORMATS,
     are_far_apart,
     as_file_name,
+    is_transposed,
     map_array,
     open_audio,
     read_pieces,
