@@ -1,13 +1,15 @@
-"""Draw the training and validation signals and store them, one .npy file per signal.
+"""Draw the signals of a data set and store them, one .npy file per signal.
 
     python create_data.py
     python create_data.py data.snr_db=-5,10 data.num_components=1,5 --show
     python create_data.py --preset audio data.clean_source=speech data.noise_source=noise
 
-Next: python dataset.py
+Training and validation signals, and out of recordings test signals too, of speakers and noises that
+occur in neither. Next: python dataset.py
 """
 
 import hashlib
+from collections import defaultdict
 from dataclasses import asdict
 
 import numpy as np
@@ -20,7 +22,7 @@ from dan.listening import write_wavs
 from dan.recordings import find_recordings
 from dan.signal_files import save_signal
 from dan.signals import draw_in_parts
-from dan.sources import cut_segments, read_splits, stored_noise
+from dan.sources import PAUSE, cut_segments, enough_of, read_splits, stored_noise
 from dan.storage import (
     KINDS,
     claim_files,
@@ -31,7 +33,7 @@ from dan.storage import (
     write_manifest,
 )
 
-FEW = 20  # validation signals
+FEW = 20  # validation or test signals
 
 
 def main():
@@ -55,13 +57,22 @@ def create_data(config):
     """Write the stored splits, their WAV copies and, last, the manifest into `config.data_folder`.
 
     Returns the first signal of each split and kind, `examples[split][kind]`, float32 (length,),
-    and the number of signals in each split; recordings may give fewer for the validation.
+    and the number of signals in each split; recordings may give fewer for validation and test.
     Files that an earlier run wrote are replaced, or removed where this run has fewer. Raises
     UserError, before anything is written, where a file that no run wrote stands in the way.
     """
     folder, data = config.data_folder, config.data
-    counts, sources, facts, streamed = read_sources(data)
+    remarks = defaultdict(list)  # on recordings
+    counts, sources, facts, streamed = read_sources(data, remarks)
     claim_files(folder, counts, streamed)
+    pauses = {"clean": round(PAUSE * data.sample_rate), "noise": 0}
+    facts["streamed"] = {
+        kind: save_recordings(folder, kind, recordings, data.sample_rate, pauses[kind])
+        for kind, recordings in streamed.items()
+    }
+    for remark, examples in remarks.items():
+        count = len(examples)
+        print(f"  {remark}: {count} recording{'s' * (count > 1)}, such as {examples[0]}")
     checksums, examples = {}, {}
     with tqdm(total=sum(counts.values()), desc="writing", unit="signal") as bar:
         for split, count in counts.items():
@@ -69,24 +80,22 @@ def create_data(config):
             checksums[split], examples[split] = write_signals(folder, split, parts, bar)
             paths = {kind: folder / wav_path(split, kind) for kind in KINDS}
             write_wavs(paths, examples[split], data.sample_rate)
-    facts["streamed"] = {kind: save_recordings(folder, kind, recordings)
-                         for kind, recordings in streamed.items()}
     checksums |= {kind: stored["checksum"] for kind, stored in facts["streamed"].items()}
     write_manifest(folder, {"complete": True, "counts": counts, "checksums": checksums,
                             "data": asdict(data), **facts})
     return examples, counts
 
 
-def read_sources(data):
+def read_sources(data, remarks):
     """What the stored signals are drawn out of, and what training signals are streamed from.
 
-    Returns the number of signals in each split; for each split clean signals and noise, float32
-    (count, length), or None for what is synthesised; for the manifest, the numbers of the
-    recordings that the clean training signals come from, and the kind of noise in each validation
-    signal; and {"clean" or "noise": Recordings}, where training signals are streamed out of them.
+    remarks: as in `read_splits`. Returns the number of signals in each split; for each split clean
+    signals and noise, float32 (count, length), or None for what is synthesised; for the manifest,
+    the numbers of the recordings that the clean training signals come from, and the kind of noise
+    in each test signal; and {"clean" or "noise": iterator over Recordings}, where training signals
+    are streamed out of them.
     """
     counts, facts, streamed = stored_counts(data), {"recordings": []}, {}
-    wanted = {"train": data.num_train, "validation": data.num_validation}
     clean, noise = dict.fromkeys(counts), dict.fromkeys(counts)
     print(data.in_words)
     if not data.clean_source and (data.vary_clean or data.clean_speed != 1):
@@ -95,26 +104,27 @@ def read_sources(data):
     if folder:
         find_recordings(folder)  # what is wrong with it is said before the others are read
     if data.clean_source:
-        recordings = read_splits(data.clean_source, wanted, data)
+        recordings = read_splits(data.clean_source, data, remarks)
         for split in counts:
             print(f"{split}: ", end="")
-            clean[split], numbers = cut_segments(recordings[split], counts[split], data)
+            clean[split], numbers = cut_segments(recordings.pop(split), counts[split], data)
             if not len(numbers):
                 raise UserError(f"{data.clean_source} holds only silence for the {split} signals")
             if split == "train":  # used again, to go with other noise at other speeds
                 clean[split] = np.resize(clean[split], (counts[split], data.length))
                 facts["recordings"] = np.resize(numbers, counts[split]).tolist()
             counts[split] = len(clean[split])
-        if counts["validation"] < FEW:
-            print(f"  so few validation signals ({counts['validation']}) make for rough figures")
+            if counts[split] < FEW and split != "train":
+                print(f"  so few {split} signals ({counts[split]}) make for rough figures")
         if data.stream:
             streamed["clean"] = recordings["train"]
     if data.noise_source:
-        recordings = read_splits(folder, wanted, data) if folder else {}
+        recordings = read_splits(folder, data, remarks) if folder else {}
         for split in counts:
-            noise[split], kinds = stored_noise(recordings.get(split), clean[split], split,
-                                               counts[split], data)
-        facts["noise_kinds"] = kinds  # of the last split, the validation
+            enough = enough_of(recordings.pop(split), counts[split] * data.length) if folder \
+                else None
+            noise[split], kinds = stored_noise(enough, clean[split], split, counts[split], data)
+        facts["noise_kinds"] = kinds  # of the last split, the test
         if data.stream and folder:
             streamed["noise"] = recordings["train"]
     return counts, {split: (clean[split], noise[split]) for split in counts}, facts, streamed

@@ -21,8 +21,8 @@ from dan.signals import (
     signals_at_once,
     slowing_matrix,
 )
-from dan.sources import PAUSE, Recording, draw_pairs, joined
-from dan.storage import created_with, load_recordings, load_signals, stored_counts
+from dan.sources import Recording, draw_pairs
+from dan.storage import check_manifest, created_with, load_recordings, load_signals
 
 NUM_FACTORS = 32
 LONGEST_MATRIX = 1024  # samples; matrices grow with the square of the length
@@ -32,7 +32,7 @@ MOST_COPIED = 100_000  # signals, of which slower ones are made all at once
 def main():
     config, _ = parse_arguments(__doc__)
     train_loader, _ = loaders(config)
-    for split in stored_counts(config.data):
+    for split in check_manifest(config)["counts"]:
         describe(split, StoredPairs(config, split), signals_at_once(config.data))
     clean, mixed = first_batch(train_loader)
     print(f"one batch   clean {tuple(clean.shape)}, mixed {tuple(mixed.shape)}, {clean.dtype}")
@@ -124,7 +124,7 @@ class RemixedPairs(Dataset):
 class StreamedPairs(Dataset):
     """Training pairs that are drawn when they are asked for, a batch at an index, and never stored.
 
-    Of sines, on the device, or out of the recordings that create_data.py stored for it, in memory.
+    Of sines, on the device, or out of the recordings that create_data.py stored for it, on the CPU.
     A batch depends on the seeds, the epoch and its number alone; `data.num_train` is the number of
     pairs in an epoch, and takes no memory.
     """
@@ -165,19 +165,14 @@ class StreamedPairs(Dataset):
 def load_sources(config):
     """What training pairs are streamed from: voices, samples in a row, and noise, Recordings.
 
-    None of either where create_data.py stored none.
+    None of either where create_data.py stored none. Both are read from the disk as they are used.
     """
-    voices, noise = (split_up(load_recordings(config, kind)) for kind in ("clean", "noise"))
-    return joined(voices, round(PAUSE * config.data.sample_rate)) if voices else None, noise
-
-
-def split_up(stored):
-    """The Recordings in what `load_recordings` gives."""
-    if stored is None:
-        return None
-    samples, names, lengths = stored
-    parts = np.split(samples, np.cumsum(lengths)[:-1])
-    return [Recording(name, part) for name, part in zip(names, parts, strict=True)]
+    voices, noise = (load_recordings(config, kind) for kind in ("clean", "noise"))
+    if noise is not None:
+        samples, names, lengths = noise
+        parts = np.split(samples, np.cumsum(lengths)[:-1])
+        noise = [Recording(name, part) for name, part in zip(names, parts, strict=True)]
+    return None if voices is None else voices[0], noise
 
 
 def slowing_matrices(config, device):

@@ -5,12 +5,12 @@
     python evaluate.py --preset speech --checkpoint pretrained/speech.pt   # with data of its preset
     python evaluate.py --presets dan dan-published dan-small spectral      # in one table
 
-On the validation signals, and on fresh test signals that no decision of a training saw. (Signals
-from recordings have no model to draw fresh ones from: they are measured on the validation signals
-alone, whose recordings no training signal comes from.) Prints a table, writes evaluation.json to
-checkpoints/<preset>/, and to images/<preset>/ figures and, in sounds/, the first signals as WAV
-files: clean, mixed and denoised. With --presets, writes comparison.json to checkpoints/, and
-images/comparison/, with sweeps over the input SNR, the spacing and the number of sines.
+On the validation signals, and on test signals that no decision of a training saw: sines are drawn
+afresh; of recordings create_data.py has kept some for the test. Prints a table, writes
+evaluation.json to checkpoints/<preset>/, and to images/<preset>/ figures and, in sounds/, the first
+signals as WAV files: clean, mixed and denoised. With --presets, writes comparison.json to
+checkpoints/, and images/comparison/, with sweeps over the input SNR, the spacing and the number of
+sines.
 """
 
 import json
@@ -103,9 +103,10 @@ def main():
     sounds = sound_paths(image_folder / "sounds", denoisers)
     figures.refuse_to_replace([*(image_folder / name for name in (*FIGURES, PAGE)),
                                *(path for paths in sounds for path in paths.values())])
-    signals = {"validation": [load_signals(config, "validation", kind)[:, 0].numpy()
-                              for kind in ("clean", "mixed")]}
     recorded = created_with(config).is_recorded
+    signals = {split: [load_signals(config, split, kind)[:, 0].numpy()
+                       for kind in ("clean", "mixed")]
+               for split in ("validation", "test")[: 1 + recorded]}
     metrics = recorded_metrics(config.data) if recorded else METRICS
     if not recorded:
         clean, _, mixed = draw(config.data, "test", config.evaluation.num_test)
@@ -118,7 +119,7 @@ def main():
         results["signals"][split] = summarise(clean, mixed, numbers, estimates, values, seconds,
                                               metrics, config.data)
         print_table(split, results["signals"][split], metrics)
-    # The figures show the last split, the test signals if there are any.
+    # The figures show the last split, the test signals.
     draw_figures(image_folder, config.data, f"{len(clean)} {split} signals", clean, estimates,
                  values)
     for number, paths in enumerate(sounds[: len(clean)]):

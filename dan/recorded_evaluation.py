@@ -84,7 +84,8 @@ def print_groups(groups, metrics):
             if metric in metrics:
                 gain = " gain" * is_gain
                 print(f"{metrics[metric][0]}{gain} {title}{some}\n{'':<20}"
-                      + "".join(f"{name[:13]:>14}" for name in shown))
+                      + "".join(f"{name[:13]:>14}" for name in shown) + f"\n{'signals':<20}"
+                      + "".join(f"{means[name]['count']:>14}" for name in shown))
                 for method in methods:
                     cells = [means[name][method][metric] for name in shown]
                     print(f"{method:<20}" + "".join(
@@ -108,4 +109,4 @@ def write_examples(path, clean, mixed, estimates, values, kinds, metrics, data, 
         }
         name = f"{kinds[index] if kinds else 'signal'}, {snr_db(clean, mixed)[index]:.0f} dB"
         examples.append(Example(name, data.sample_rate, sounds, facts))
-    write_page(path, f"{denoiser} on validation signals", examples)
+    write_page(path, f"{denoiser} on test signals", examples)

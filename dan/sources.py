@@ -6,9 +6,9 @@ in time. What cannot be used is named and left out.
 
 import re
 import sys
-from collections import Counter
 from functools import partial
-from math import ceil, inf
+from itertools import chain
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -20,12 +20,14 @@ from dan.errors import UserError
 from dan.recordings import find_recordings, is_silent, read_recording, resample, root_mean_square
 from dan.signals import SPLITS, draw_clean, draw_range, mix
 
-FEW = 10  # recordings, below which they are split in time
-LAST_SHARE = 0.1  # of each of few recordings, kept for the validation
-LEAST_SHARE = 0.05  # of many recordings, kept for the validation
+SHARE = 0.1  # of the units, for the validation, and as much again for the test
+ENDS = {"train": 0.8, "validation": 0.9, "test": 1.0}  # of the splits of a recording cut in time
+GAP = 0.02  # of a recording cut in time: the longest gap between two splits
+MOST_NAMED = 3  # units
+LARGE_MEAN = 0.3  # of the standard deviation; its power is a tenth of that of the rest
 SPEED_STEPS = 50  # speeds are multiples of 1/50, which keeps the filters of resampling short
 TRIES = 20
-PAUSE = 0.3  # seconds between recordings that are joined
+PAUSE = 0.3  # seconds of silence after each of the clean recordings that are streamed from
 NEARLY_CLEAN = 20.0, 60.0  # dB: the SNR of signals under next to no noise
 
 
@@ -34,90 +36,132 @@ class Recording(NamedTuple):
     samples: np.ndarray  # float32 (samples,)
 
 
-def read_splits(folder, wanted, data):
-    """{split: list of Recordings}, in an order that is drawn; nothing serves two splits.
+def read_splits(folder, data, remarks):
+    """{split: iterator over Recordings, which reads them one by one}; nothing serves two splits.
 
-    wanted: {split: number of signals}. A split gets recordings in proportion to its number, at
-    least a twentieth, and no more are read than it needs. Fewer than ten are split in time, each:
-    the last tenth for the validation, with a gap before it. Names what is left out, and why.
+    Folders in the folder, such as of one speaker or place, and files beside them are shared out
+    whole. Where they are fewer than three, the files are; and where those are, each is split in
+    time. remarks: {what is odd: list of examples}, which grows while recordings are read. Raises
+    UserError where a split gets no recording.
     """
-    paths, skipped = find_recordings(folder), Counter()
-    rng = np.random.default_rng([data.seed, 4])
-    left = [paths[index] for index in rng.permutation(len(paths))]
-    share = max(LEAST_SHARE, wanted["validation"] / sum(wanted.values()))
-    if data.stream and share < 0.5:  # the number of signals says nothing of the recordings then
-        share = min(share, LAST_SHARE)
-    shares = {"validation": share, "train": 1 - share}
-    if len(paths) < FEW:
-        with tqdm(total=len(paths), desc=f"reading {folder}", unit="file", leave=False) as bar:
-            found = read_some(left, len(paths), inf, data, skipped, bar)
-        recordings = shared_out(found, shares, rng) if len(found) >= FEW else split_in_time(
-            found, data.length)
+    paths = find_recordings(folder)
+    places = units_of(paths, lambda path: path.relative_to(folder).parts[0])
+    units = places if len(places) >= len(SPLITS) else units_of(
+        paths, lambda path: str(path.relative_to(folder)))
+    text = f"{folder}: {len(paths)} recording{'s' * (len(paths) > 1)}"
+    if len(units) >= len(SPLITS):
+        splits, names = share_out(units, data, remarks)
+        whole = f" in {len(units)} undivided folders and files" * (len(units) < len(paths))
+        shares = ", ".join(f"{split} {len(own)}{listed(own)}" for split, own in names.items())
+        print(f"{text}{whole}: {shares}")
     else:
-        recordings = {}
-        for split, share in shares.items():
-            number = min(max(1, round(share * len(paths))), len(paths) - 1)
-            with tqdm(total=min(number, len(left)), desc=f"reading {folder} for {split}",
-                      unit="file", leave=False) as bar:
-                recordings[split] = read_some(left, number, wanted[split], data, skipped, bar)
-    for split, chosen in recordings.items():
-        if not chosen:
+        splits = split_in_time(list(read_files(paths, data, folder, remarks)), data.length)
+        seconds = sum(len(samples) for _, samples in splits["test"]) / data.sample_rate
+        print(f"{text}, split in time: the first 80 % for the training, a tenth for the validation "
+              f"and the last tenth ({seconds:.1f} s in all) for the test")
+        splits = {split: begun(iter(recordings)) for split, recordings in splits.items()}
+    for split, recordings in splits.items():
+        if recordings is None:
             raise UserError(f"{folder} has no recording for the {split} signals ({len(paths)} "
-                            f"found, {skipped.total()} unusable); add recordings, or longer ones")
-    reasons = "; ".join(f"{reason}: {count}" for reason, count in skipped.items())
-    in_time = len(paths) < FEW and len(found) < FEW
-    seconds = sum(len(x) for _, x in recordings["validation"]) / data.sample_rate
-    how = ("each split in time, its last tenth" if in_time else
-           f"{len(recordings['train'])} for the training, {len(recordings['validation'])}")
-    print(f"{folder}: {len(paths)} recordings, {how} ({seconds:.1f} s in all) for the validation; "
-          f"skipped: {reasons or 'none'}")
-    if in_time:
-        print("  so what is measured in the validation holds for these recordings; others may come "
-              "out worse")
-    return recordings
-
-
-def shared_out(recordings, shares, rng):
-    """{split: Recordings}, whole ones, in proportion to `shares`, at least one each."""
-    order = [recordings[index] for index in rng.permutation(len(recordings))]
-    number = min(max(1, round(shares["validation"] * len(order))), len(order) - 1)
-    return {"validation": order[:number], "train": order[number:]}
-
-
-def split_in_time(recordings, length):
-    """{split: Recordings}: of each its last tenth for the validation, the rest for the training.
-
-    Between them lies a gap of as many samples as a signal has, or of a twentieth if that is less.
-    """
-    splits = {"validation": [], "train": []}
-    for name, samples in recordings:
-        end = len(samples) - round(LAST_SHARE * len(samples))
-        gap = min(length, len(samples) // 20)
-        for split, part in (("train", samples[: end - gap]), ("validation", samples[end:])):
-            if not is_silent(part, root_mean_square(samples)):
-                splits[split].append(Recording(name, part))
+                            "found); add recordings, or longer ones; move unusable ones away")
+    if len(places) < len(SPLITS):
+        print("  so figures hold for these recordings alone; another speaker or place may come out "
+              "worse")
     return splits
 
 
-def read_some(paths, number, signals, data, skipped, bar):
-    """The Recordings in the first `number` usable files of `paths`, or as many as fill `signals`.
+def units_of(paths, name_of):
+    """{name: paths of that name}, the units that are never divided between splits."""
+    units = {}
+    for path in paths:
+        units.setdefault(name_of(path), []).append(path)
+    return units
 
-    Takes what it reads out of `paths`, names what is unusable and counts it by reason in `skipped`.
+
+def share_out(units, data, remarks):
+    """({split: iterator over Recordings}, {split: names of its units}), drawn from `data.seed`.
+
+    Validation and test get a tenth of the units each, at least one; and, where training signals
+    are stored and not streamed, as many as they have of the signals. The training gets the rest,
+    with the largest. None for an iterator where nothing is usable.
     """
-    recordings, read, samples = [], 0, 0
-    while paths and read < number and samples < signals * data.length:
-        path = paths.pop(0)
+    rng = np.random.default_rng([data.seed, 4])
+    largest = max(units, key=lambda name: sum(path.lstat().st_size for path in units[name]))
+    left = [list(units)[index] for index in rng.permutation(len(units))]
+    left.sort(key=largest.__eq__)  # to the end
+    share = SHARE if data.stream else max(
+        SHARE, data.num_validation / (data.num_train + 2 * data.num_validation))
+    number = min(max(1, round(share * len(units))), (len(units) - 1) // 2)
+    splits, names = dict.fromkeys(SPLITS), dict.fromkeys(SPLITS, ())
+    for split in ("validation", "test", "train"):
+        least = int(split != "train")  # left for the training
+        while splits[split] is None and len(left) > least:
+            count = min(number, len(left) - 1) if least else len(left)
+            names[split], left = left[:count], left[count:]
+            paths = [path for name in names[split] for path in units[name]]
+            paths = [paths[index] for index in rng.permutation(len(paths))]
+            splits[split] = begun(read_files(paths, data, f"recordings for {split}", remarks))
+    return splits, names
+
+
+def listed(names):
+    """Some names in brackets; nothing for many."""
+    return f" ({', '.join(names)})" if 0 < len(names) <= MOST_NAMED else ""
+
+
+def begun(iterator):
+    """The same with its first value ready, or None if there is none."""
+    first = next(iterator, None)
+    return None if first is None else chain([first], iterator)
+
+
+def split_in_time(recordings, length):
+    """{split: Recordings}: of each the first 80 % for the training, a tenth, and the last tenth.
+
+    Between two splits lies a gap of as many samples as a signal has, or of 2 % if that is less.
+    """
+    splits = {split: [] for split in SPLITS}
+    for name, samples in recordings:
+        start, gap = 0, min(length, round(GAP * len(samples)))
+        for split, share in ENDS.items():
+            end = round(share * len(samples))
+            part = samples[start : end if share == 1 else end - gap]
+            if not is_silent(part, root_mean_square(samples)):
+                splits[split].append(Recording(name, part))
+            start = end
+    return splits
+
+
+def read_files(paths, data, title, remarks):
+    """The Recordings in files, one by one; what is unusable is named and left out.
+
+    title: of the bar; remarks: as in `read_splits`.
+    """
+    for path in tqdm(paths, desc=f"reading {title}", unit="file", leave=False):
         try:
             found = read_recording(path, data.sample_rate, npy_rate(data))
-            recordings += [Recording(kind_of(path), x) for x in found if len(x)]
-            samples += sum(map(len, found))
-            read += 1
         except UserError as error:
             reason = str(error).removeprefix(f"{path} ")
             tqdm.write(f"skipped {path}: {reason}", file=sys.stderr)
-            skipped[reason] += 1
-        bar.update()
-    return recordings
+            remarks[f"skipped, {reason}"].append(path.name)
+            continue
+        for samples in found:
+            mean, deviation = (f(samples, dtype=np.float64) for f in (np.mean, np.std))
+            if abs(mean) > LARGE_MEAN * deviation:
+                remarks["a large mean, which counts as signal in the SNR; take it away first"
+                        ].append(f"{path.name} ({mean:.3g} at a deviation of {deviation:.3g})")
+            yield Recording(kind_of(path), samples)
+
+
+def enough_of(recordings, samples):
+    """The first Recordings that have so many samples together, in a list."""
+    chosen = []
+    for recording in recordings:
+        chosen.append(recording)
+        samples -= len(recording.samples)
+        if samples <= 0:
+            break
+    return chosen
 
 
 def kind_of(path):
@@ -134,7 +178,7 @@ def cut_segments(recordings, count, data):
     """Segments float32 (≤ count, length) of clean Recordings, and the number of each one's source.
 
     Cut one after the other; the last of a recording ends where the recording does. What is shorter
-    is filled up with zeros. Silent segments are left out.
+    is filled up with zeros. Silent segments are left out. Asks for no more recordings than needed.
     """
     segments, numbers, silent = [], [], 0
     for number, (_, samples) in enumerate(recordings):
@@ -149,15 +193,9 @@ def cut_segments(recordings, count, data):
         if len(segments) >= count:
             break
     found = len(segments[:count])
-    print(f"{found} segment{'s' * (found != 1)} of {data.duration:g} s from {len(recordings)} "
-          f"recording{'s' * (len(recordings) != 1)}; {silent} silent left out")
+    print(f"{found} segment{'s' * (found != 1)} of {data.duration:g} s from {number + 1} "
+          f"recording{'s' * (number > 0)}; {silent} silent left out")
     return np.array(segments[:count], np.float32), np.array(numbers[:count])
-
-
-def joined(recordings, pause):
-    """All samples of Recordings in a row, with `pause` zeros after each, float32 (samples,)."""
-    silence = np.zeros(pause, np.float32)
-    return np.concatenate([part for _, samples in recordings for part in (samples, silence)])
 
 
 def stored_noise(recordings, clean, split, count, data):
@@ -218,7 +256,7 @@ def draw_passage(recordings, data, rng):
 def draw_pairs(voices, noise, data, count, rng):
     """Clean and mixed signals for training, drawn on the fly, each float32 (count, length).
 
-    voices: samples in a row, as `joined` gives them, or None for sines; noise: Recordings. A share
+    voices: recordings in a row, float32 (samples,), or None for sines; noise: Recordings. A share
     `data.bare_share` of the signals is next to clean, and as many are noise alone.
     """
     def draw_voice():

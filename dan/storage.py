@@ -1,8 +1,9 @@
 """The data folder: what is where, whose it is, the manifest, and reading signals with checks.
 
-One float32 .npy file per signal, in {train,validation}/{clean,noise,mixed}/; WAV copies of the
-first signals in resampled/; the recordings that training signals are streamed from, in
-recordings/{clean,noise}.npy, one after the other; and dataset.json, the manifest, written last.
+One float32 .npy file per signal, in {train,validation,test}/{clean,noise,mixed}/; WAV copies of
+the first signals in resampled/; the recordings that training signals are streamed from, in
+recordings/{clean,noise}.npy, one after the other; and dataset.json, the manifest. Signals are
+written in place: the manifest, written last, says that they are complete.
 """
 
 import hashlib
@@ -16,20 +17,24 @@ import numpy as np
 import torch
 
 from dan.errors import ConfigurationError, UserError
-from dan.files import write_bytes
+from dan.files import write_atomically, write_bytes
 from dan.recordings import map_array
 from dan.sections import MOST_STORED
-from dan.signal_files import CURE, read_signals, save_signal
+from dan.signal_files import CURE, header_of, read_signals
+from dan.signals import SPLITS
 from presets import PRESETS
 
 KINDS = ("clean", "noise", "mixed")
-STORED_SPLITS = ("train", "validation")
 
 
 def stored_counts(data):
-    """Number of signals in each split that is stored; streamed training signals are not."""
+    """Number of signals in each split that is stored.
+
+    Streamed training signals are not; nor are test signals of sines, which are drawn afresh.
+    """
     train = {} if data.stream else {"train": data.num_train}
-    return train | {"validation": data.num_validation}
+    test = {"test": data.num_validation} if data.is_recorded else {}
+    return train | {"validation": data.num_validation} | test
 
 
 def signal_path(split, kind, index):
@@ -84,7 +89,7 @@ def claim_files(folder, counts, streamed=()):
     needed = set(written_files(counts, streamed))
     present = {
         path.relative_to(folder).as_posix()
-        for part in (*STORED_SPLITS, "resampled", "recordings")
+        for part in (*SPLITS, "resampled", "recordings")
         for path in (folder / part).rglob("*")
         if not path.is_dir() and path.name != ".gitkeep"
     }
@@ -111,17 +116,30 @@ def claim_files(folder, counts, streamed=()):
               f"{unknown[0]}")
 
 
-def save_recordings(folder, kind, recordings):
-    """Write samples and names of recordings of one kind; returns what the manifest says of them."""
-    names, arrays = zip(*recordings, strict=True)
-    samples = np.concatenate(arrays)
-    save_signal(folder / recordings_path(kind), samples)
-    return {"names": names, "lengths": [len(array) for array in arrays],
-            "checksum": checksum(samples)}
+def save_recordings(folder, kind, recordings, sample_rate, pause=0):
+    """Write Recordings in a row, each with `pause` zeros after it; returns what the manifest says.
+
+    They are read and written one by one, so that they need not fit into the memory together.
+    """
+    path, names, lengths, digest = folder / recordings_path(kind), [], [], hashlib.sha256()
+    with write_atomically(path) as file:
+        file.write(header_of(0))
+        for name, samples in recordings:
+            stored = np.pad(samples, (0, pause))
+            file.write(stored)
+            digest.update(stored)
+            names.append(name)
+            lengths.append(len(stored))
+        file.seek(0)
+        file.write(header_of(sum(lengths)))
+    seconds = (sum(lengths) - pause * len(lengths)) / sample_rate
+    print(f"train: {kind} signals are drawn from {len(names)} recording{'s' * (len(names) > 1)}, "
+          f"{seconds:,.1f} s in all")
+    return {"seconds": seconds, "names": names, "lengths": lengths, "checksum": digest.hexdigest()}
 
 
 def fingerprint(manifest):
-    """What tells these signals from all others: SHA-256 of the checksums of both splits."""
+    """What tells these signals from all others: SHA-256 of the checksums of all splits."""
     return hashlib.sha256(json.dumps(manifest["checksums"], sort_keys=True).encode()).hexdigest()
 
 
@@ -145,7 +163,7 @@ def read_manifest(folder):
     try:
         manifest = json.loads(path.read_bytes())
         counts = manifest["counts"]
-        if not {"validation"} <= set(counts) <= set(STORED_SPLITS) or not all(
+        if not {"validation"} <= set(counts) <= set(SPLITS) or not all(
             type(count) is int and 0 < count <= MOST_STORED for count in counts.values()
         ):
             raise ValueError("counts are the numbers of signals in the stored splits")
@@ -173,6 +191,8 @@ def check_manifest(config):
         raise UserError(f"{path} lacks checksums, as that of an earlier version does; {CURE}")
     stored = manifest.get("data")
     stored = stored if isinstance(stored, dict) else {}
+    if (stored.get("clean_source") or stored.get("noise_source")) and "test" not in checksums:
+        raise UserError(f"{path} lacks test signals, as that of an earlier version does; {CURE}")
     for item in fields(config.data):
         value = getattr(config.data, item.name)
         usual = PRESETS[config.preset].data
@@ -196,7 +216,7 @@ def created_with(config):
 
 
 def noise_kinds(config):
-    """The kind of noise in each validation signal, a list of names; None for other data."""
+    """The kind of noise in each test signal, a list of names; None for other data."""
     return check_manifest(config).get("noise_kinds")
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 
 import numpy as np
@@ -64,6 +65,8 @@ def test_groups_hold_the_means_of_their_signals(capsys):
     print_groups(groups, {"si_sdr_improvement_db": ("SI-SDR improv.",), "stoi": ("STOI",)})
     out = capsys.readouterr().out
     assert "SI-SDR improv. by kind of noise" in out and "STOI gain by input SNR" in out
+    names, counts = out.splitlines()[1:3]
+    assert names.split() == ["babble", "hum"] and counts.split() == ["signals", "2", "2"]
 
 
 def test_intelligibility_and_quality_are_measured():
@@ -127,10 +130,14 @@ def test_the_scripts_in_sequence_and_training_on(speech, script, tmp_path):
     for name in ("create_data", "dataset", "train_gan"):
         code, out, err = script(name, *own)
         assert code == 0, err
+    assert len(list((tmp_path / "data/test/mixed").iterdir())) == 4
     code, out, err = script("evaluate", *own)
     assert code == 0 and "by kind of noise" in out and "log-MMSE" in out, err
     page = tmp_path / "images/speech-own/listening.html"
     assert "data:audio/wav" in page.read_text() and str(page.parent) in out
+    assert "on test signals" in page.read_text()
+    results = json.loads((folder / "evaluation.json").read_text())
+    assert list(results["signals"]) == ["validation", "test"]
     # Its generator alone is a denoiser, and one to train on, but no training to resume.
     alone = tmp_path / "alone.pt"
     assert script("dan.trained", folder / "best.pt", alone)[0] == 0

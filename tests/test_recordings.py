@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +18,7 @@ from dan.configuration import resolve
 from dan.errors import UserError
 from dan.metrics import snr_db
 from dan.recordings import find_recordings, read_recording, resample
-from dan.sources import Recording, cut_segments, draw_passage, split_in_time
+from dan.sources import Recording, cut_segments, draw_passage, read_splits, split_in_time
 from dan.storage import load_recordings
 from dataset import (
     RemixedPairs,
@@ -112,8 +113,8 @@ def test_segments_follow_each_other_and_silent_ones_are_left_out(capsys):
 def test_the_data_set_is_like_any_other(settings):
     config = resolve("audio", settings)
     _, counts = create_data(config)
-    # Two of the twelve recordings are for validation; each has three segments.
-    assert counts == {"train": 30, "validation": 6}
+    # One recording is for the validation and one for the test; each has three segments.
+    assert counts == {"train": 30, "validation": 3, "test": 3}
     data = StoredPairs(config, "train")
     assert data.clean.shape == data.mixed.shape == (30, 1, RATE)
     snr = snr_db(data.clean, data.mixed)
@@ -128,22 +129,22 @@ def test_what_may_mislead_is_said(settings, folders, script, tmp_path):
     soundfile.write(tmp_path / "one/hiss.wav", tone(9), RATE)
     code, out, err = script("create_data", "--preset", "audio", *settings,
                             f"data.noise_source={tmp_path / 'one'}")
-    assert code == 0 and "(0.9 s in all)" in out and "others may come out worse" in out, err
+    assert code == 0 and "(0.9 s in all)" in out and "may come out worse" in out, err
     code, out, err = script("create_data", "--preset", "audio", *settings, "data.clean_source=",
                             "data.noise_source=")
     assert code == 0 and "name a folder of them with data.clean_source=" in out, err
 
 
-def test_no_recording_serves_both_splits(settings):
+def test_no_recording_serves_two_splits(settings):
     config = resolve("audio", settings)
     create_data(config)
     pitches = {}
-    for split in ("train", "validation"):
+    for split in ("train", "validation", "test"):
         clean = StoredPairs(config, split).clean[:, 0, : RATE // 2].numpy()
         spectrum = np.abs(np.fft.rfft(clean * signal.windows.hann(RATE // 2)))
         pitches[split] = set(2 * spectrum.argmax(1))
-    assert len(pitches["train"]) == 10 and len(pitches["validation"]) == 2
-    assert not pitches["train"] & pitches["validation"]
+    assert [len(found) for found in pitches.values()] == [10, 1, 1]
+    assert len(set.union(*pitches.values())) == 12
 
 
 def test_half_of_the_clean_signals_are_slowed_down_and_their_pitch_with_them(settings):
@@ -234,9 +235,11 @@ def test_data_of_an_earlier_version_are_refused(settings, script, folders):
     script("create_data", "--preset", "audio", *settings)
     path = folders / "data/dataset.json"
     manifest = json.loads(path.read_text())
-    path.write_text(json.dumps(manifest | {"checksums": {"train": "", "validation": ""}}))
-    code, _, err = script("dataset", "--preset", "audio", *settings)
-    assert code == 1 and "earlier version" in one_error(err)
+    without_test = {split: manifest["checksums"][split] for split in ("train", "validation")}
+    for checksums in ({"train": "", "validation": "", "test": ""}, without_test):
+        path.write_text(json.dumps(manifest | {"checksums": checksums}))
+        code, _, err = script("dataset", "--preset", "audio", *settings)
+        assert code == 1 and "earlier version" in one_error(err)
 
 
 def test_a_passage_longer_than_its_recording_is_looped():
@@ -247,14 +250,103 @@ def test_a_passage_longer_than_its_recording_is_looped():
     assert name == "horn"
 
 
-def test_few_recordings_are_split_in_time(settings, capsys):
-    create_data(resolve("audio", settings))
-    assert "5 recordings, each split in time" in capsys.readouterr().out
+def test_few_recordings_are_split_in_time():
     samples = np.arange(1, 100_001, dtype=np.float32)
     splits = split_in_time([Recording("count", samples)], 1000)
-    ((_, before),), ((_, after),) = splits["train"], splits["validation"]
-    # The last tenth, and before it a gap of one signal that belongs to neither.
-    assert (before[0], before[-1], after[0], after[-1]) == (1, 89_000, 90_001, 100_000)
+    # 80, 10 and 10 %, with a gap of one signal between them.
+    assert {split: (part[0], part[-1]) for split, ((_, part),) in splits.items()} == {
+        "train": (1, 79_000), "validation": (80_001, 89_000), "test": (90_001, 100_000)}
+
+
+@pytest.fixture
+def shared(tmp_path):
+    """Reads what {path: level} says, a second each, as {split: set of levels}."""
+
+    def share(levels, *overrides):
+        for name, level in levels.items():
+            path = tmp_path / "source" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, tone(1, level=level), RATE, "FLOAT")
+        data = described("audio", "data.stream=true", *overrides).data
+        splits = read_splits(str(tmp_path / "source"), data, defaultdict(list))
+        return {split: {round(float(samples.max()), 2) for _, samples in recordings}
+                for split, recordings in splits.items()}
+
+    return share
+
+
+def test_a_folder_of_recordings_is_never_divided(shared, capsys):
+    speakers = {"ann": 0.1, "bob": 0.2, "eve": 0.3}
+    found = shared({f"{name}/{number}.wav": level for name, level in speakers.items()
+                    for number in range(5 if name == "bob" else 2)})
+    # The largest is for the training.
+    assert found["train"] == {0.2} and found["validation"] | found["test"] == {0.1, 0.3}
+    out = capsys.readouterr().out
+    assert "9 recordings in 3 undivided folders and files: train 1 (bob), validation 1 (" in out
+    assert "come out worse" not in out
+
+
+def test_the_files_of_one_folder_are_shared_out(shared, capsys):
+    levels = [round(0.02 * number, 2) for number in range(1, 31)]
+    found = shared({f"me/deeper/{level}.wav": level for level in levels})
+    assert [len(found[split]) for split in ("train", "validation", "test")] == [24, 3, 3]
+    assert set.union(*found.values()) == set(levels)
+    assert "another speaker or place may come out worse" in capsys.readouterr().out
+
+
+def test_stored_signals_share_recordings_out_by_their_numbers(shared):
+    found = shared({f"{number}.wav": number / 20 for number in range(1, 12)},
+                   "data.stream=false", "data.num_train=1", "data.num_validation=400")
+    assert [len(found[split]) for split in ("train", "validation", "test")] == [1, 5, 5]
+
+
+@pytest.mark.parametrize("files", [1, 6])
+def test_rows_of_one_array_never_give_the_same_instants_to_two_splits(files, tmp_path):
+    time = np.arange(1, 10_001)
+    for number in range(files):
+        np.save(tmp_path / f"leads{number}.npy", np.stack([time + 1e5 * number] * 12))
+    data = described("audio", "data.stream=true").data
+    instants = {split: {instant for _, samples in recordings for instant in samples.tolist()}
+                for split, recordings in read_splits(tmp_path, data, defaultdict(list)).items()}
+    assert all(instants.values())
+    assert not instants["train"] & instants["validation"]
+    assert not instants["test"] & (instants["train"] | instants["validation"])
+
+
+@pytest.mark.parametrize("num_train", [40, 4800])
+def test_all_recordings_are_stored_to_stream_from_for_any_epoch(num_train, tmp_path, capsys):
+    (tmp_path / "clean").mkdir()
+    for number in range(20):
+        soundfile.write(tmp_path / f"clean/{number}.wav", tone(10, 300 + 50 * number), RATE)
+    config = resolve("audio", [
+        f"data.clean_source={tmp_path / 'clean'}", f"data.num_train={num_train}",
+        "data.num_validation=4",
+        *(f"paths.{name}={tmp_path / name}" for name in ("data", "images", "checkpoints"))])
+    create_data(config)
+    samples, names, _ = load_recordings(config, "clean")
+    # Two of the twenty are for the validation, two for the test; a pause follows each recording.
+    assert len(names) == 16 and len(samples) == 16 * round(10.3 * RATE)
+    assert isinstance(samples, np.memmap)
+    assert "clean signals are drawn from 16 recordings, 160.0 s" in capsys.readouterr().out
+    stored = json.loads((config.data_folder / "dataset.json").read_text())["streamed"]["clean"]
+    assert stored["seconds"] == 160
+
+
+def test_a_large_mean_is_said_with_the_cure(tmp_path, script):
+    (tmp_path / "ecg").mkdir()
+    np.save(tmp_path / "ecg/ecg.npy", 40 * np.sqrt(2) * np.stack([tone(9, level=1)] * 2) - 56)
+    code, out, err = script(
+        "create_data", "--preset", "audio", f"data.clean_source={tmp_path / 'ecg'}",
+        "data.num_validation=2",
+        *(f"paths.{name}={tmp_path / name}" for name in ("data", "images", "checkpoints")))
+    assert code == 0 and "counts as signal in the SNR; take it away first: 2 recordings, such as " \
+        "ecg.npy (-56 at a deviation of 40)" in out, err
+
+
+def test_an_array_of_samples_by_channels_is_refused(tmp_path):
+    np.save(tmp_path / "leads.npy", np.ones((18_000, 12)))
+    with pytest.raises(UserError, match="its transpose"):
+        read_recording(tmp_path / "leads.npy", RATE, RATE)
 
 
 def test_one_recording_of_each_kind_is_enough(settings, folders):
@@ -267,7 +359,7 @@ def test_one_recording_of_each_kind_is_enough(settings, folders):
         *settings, f"data.clean_source={folders / 'one-clean'}",
         f"data.noise_source={folders / 'one-noise'}",
     ]))
-    assert counts == {"train": 30, "validation": 3}
+    assert counts == {"train": 30, "validation": 3, "test": 3}
 
 
 @pytest.fixture
@@ -288,7 +380,7 @@ def test_pairs_are_streamed_out_of_recordings(noise, streaming, folders):
     pairs.set_epoch(1)
     assert not torch.equal(pairs[0][1], mixed)
     kinds = json.loads((config.data_folder / "dataset.json").read_text()).get("noise_kinds", [])
-    count = len(StoredPairs(config, "validation"))
+    count = len(StoredPairs(config, "test"))
     assert len(kinds) == (count if noise else 0) and ("noise" in kinds or "folder" not in noise)
 
 
