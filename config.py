@@ -67,7 +67,8 @@ class DataConfig(sections.DataSection):
     )
     num_train: int = setting(1600, "number of training signals in an epoch", 1, 10**12)
     num_validation: int = setting(
-        200, "number of validation signals; of recordings, at most", 1, 1_000_000
+        200, "number of validation signals; of recordings at most, and as many for the test",
+        1, 1_000_000
     )
     seed: int = setting(42, "seed of everything that is drawn for the data", 0, 2**63 - 1)
 
@@ -191,7 +192,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig(sections.EvaluationSection):
-    num_test: int = setting(1000, "fresh test signals, never stored", 1, 1_000_000)
+    num_test: int = setting(1000, "fresh test signals of sines, never stored", 1, 1_000_000)
     num_sweep: int = setting(300, "test signals at each point of a sweep", 1, 1_000_000)
     lowpass_passband: float = setting(
         64.0, "edge of the lowpass filter's passband in Hz; 0 takes sample_rate / 4", 0)

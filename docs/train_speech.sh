@@ -28,8 +28,9 @@ sounds() {
             mv "$target.part" "$target"; } || true
     done
 }
+# In one folder, whose files are shared out: each of three would be one speaker, for one split alone.
 for language in en fr it; do
-    sounds "$prompts-$language-g722" '\.g722$' "$work/voices/$language" -f g722
+    sounds "$prompts-$language-g722" '\.g722$' "$work/voices/prompts/$language" -f g722
 done
 for language in es ru; do
     sounds "$prompts-$language-g722" '\.g722$' "$work/unseen/$language" -f g722
@@ -47,7 +48,7 @@ $python train_gan.py --preset speech $paths
 $python -m dan.trained "$work/checkpoints/speech/best.pt" "$work/speech.pt"
 
 measured="data.clean_source=$work/unseen data.noise_source=$work/unknown data.duration=2.5 data.snr_db=0,7
-    data.noise_speed=1 data.num_train=1 data.num_validation=400"
+    data.noise_speed=1 data.stream=false data.num_train=1 data.num_validation=400"
 paths="paths.data=$work/measured paths.images=$work/images paths.checkpoints=$work/checkpoints"
 $python create_data.py --preset speech $paths $measured
 $python evaluate.py --preset speech $paths $measured --checkpoint "$work/speech.pt"
