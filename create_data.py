@@ -9,6 +9,7 @@ occur in neither. Next: python dataset.py
 """
 
 import hashlib
+import os
 from collections import defaultdict
 from dataclasses import asdict
 
@@ -20,6 +21,7 @@ from dan.command_line import parse_arguments
 from dan.errors import UserError, run
 from dan.listening import write_wavs
 from dan.recordings import find_recordings
+from dan.settings import refuse
 from dan.signal_files import save_signal
 from dan.signals import draw_in_parts
 from dan.sources import PAUSE, cut_segments, enough_of, read_splits, stored_noise
@@ -103,6 +105,9 @@ def read_sources(data, remarks):
     folder = data.noise_folder
     if folder:
         find_recordings(folder)  # what is wrong with it is said before the others are read
+        if os.path.realpath(folder) == os.path.realpath(data.clean_source or os.devnull):
+            refuse("data.noise_source", data.noise_source,
+                   "another folder than data.clean_source: noise and clean signals would be alike")
     if data.clean_source:
         recordings = read_splits(data.clean_source, data, remarks)
         for split in counts:

@@ -29,7 +29,7 @@ from dan.feature_network import (
 from dan.files import locked
 from dan.losses import GAN_LOSSES, RECONSTRUCTION_LOSSES, feature_loss
 from dan.metrics import snr_db
-from dan.storage import check_manifest, created_with, fingerprint
+from dan.storage import as_created, check_manifest, created_with, fingerprint
 from dan.trained import apply_generator, load_generator, take_generator
 from dan.training import (
     best_epoch,
@@ -79,6 +79,7 @@ def run_training(config, resumes=False, restarts=False, begin_with=None, draws=F
     draws: draw the figures in the end.
     """
     make_deterministic()
+    config = as_created(config)
     if config.training.threads:
         torch.set_num_threads(config.training.threads)
     processes.check_batch(min(config.training.batch_size, config.data.num_train))

@@ -4,6 +4,7 @@ The settings themselves, with meanings, ranges and defaults, stand in config.py.
 """
 
 import math
+import os
 import re
 from dataclasses import replace
 from functools import partial
@@ -48,6 +49,16 @@ class DataSection(Section):
         """The folder that `noise_source` names; empty without one."""
         return ",".join(part for part in self.noise_source.split(",") if part != SYNTHETIC)
 
+    def by_last_names(self):
+        """The same, its folders of recordings by their last names, which tell of no machine."""
+        named = {}
+        for key, folder in (("clean_source", self.clean_source),
+                            ("noise_source", self.noise_folder)):
+            if folder:
+                name = os.path.basename(os.path.abspath(folder))
+                named[key] = getattr(self, key).replace(folder, name)
+        return replace(self, **named)
+
     @property
     def in_words(self):
         """What the signals are made of."""
@@ -57,7 +68,7 @@ class DataSection(Section):
                 f"{self.sample_rate:,} samples per second")
 
     def check(self):
-        check_all(self.check_band, self.check_sources, self.check_size)
+        check_all(self.check_band, self.check_size)
 
     def check_band(self):
         """Of sines; with recordings there are none."""
@@ -68,11 +79,6 @@ class DataSection(Section):
         if self.high_freq > self.nyquist:
             refuse("data.high_freq", self.high_freq,
                    f"at most {self.nyquist:g} Hz, the Nyquist frequency; 0 takes just that")
-
-    def check_sources(self):
-        if self.clean_source and self.clean_source == self.noise_folder:
-            refuse("data.noise_source", self.noise_source,
-                   "another folder than data.clean_source: noise and clean signals would be alike")
 
     def check_size(self):
         if not self.stream and self.num_train > MOST_STORED:

@@ -191,6 +191,8 @@ def check_manifest(config):
         raise UserError(f"{path} lacks checksums, as that of an earlier version does; {CURE}")
     stored = manifest.get("data")
     stored = stored if isinstance(stored, dict) else {}
+    sources = {name: str(stored.get(name, "")) for name in ("clean_source", "noise_source")}
+    by_last_names = replace(config.data, **sources).by_last_names()
     if (stored.get("clean_source") or stored.get("noise_source")) and "test" not in checksums:
         raise UserError(f"{path} lacks test signals, as that of an earlier version does; {CURE}")
     for item in fields(config.data):
@@ -200,6 +202,8 @@ def check_manifest(config):
             continue  # it need not be said again
         if item.name == "num_train" and config.data.stream:
             continue  # the size of an epoch has no part in what is stored
+        if item.name in sources and value == getattr(by_last_names, item.name):
+            continue
         if stored.get(item.name) != (list(value) if isinstance(value, tuple) else value):
             raise UserError(f"{path} has data.{item.name}={stored.get(item.name)}, the "
                             f"configuration has {value}; {CURE}")
@@ -213,6 +217,11 @@ def created_with(config):
                if item.metadata.get("for_creation") and item.name in stored}
     return replace(config.data, **{name: tuple(value) if isinstance(value, list) else value
                                    for name, value in created.items()})
+
+
+def as_created(config):
+    """A configuration as checkpoints keep it: `created_with`, folders by their last names."""
+    return replace(config, data=created_with(config).by_last_names())
 
 
 def noise_kinds(config):

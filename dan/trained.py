@@ -8,10 +8,12 @@
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from config import PathsConfig
 from dan.checkpoints import read_checkpoint, write_checkpoint
 from dan.configuration import to_dict
 from dan.errors import ConfigurationError, UserError, run
@@ -28,6 +30,7 @@ def main():
     if alone.exists():
         raise UserError(f"{alone} exists; choose another name")
     generator, config = load_generator(checkpoint)
+    config = replace(config, paths=PathsConfig())  # those of the training are of its machine
     write_checkpoint(alone, {"config": to_dict(config), "generator": generator.state_dict()})
     print(f"wrote {alone}, {alone.stat().st_size:,} bytes")
 

@@ -127,9 +127,16 @@ def speech(tmp_path):
 def test_the_scripts_in_sequence_and_training_on(speech, script, tmp_path):
     own = ["--preset", "speech-own", *speech]
     folder = tmp_path / "checkpoints/speech-own"
-    for name in ("create_data", "dataset", "train_gan"):
+    sources = [each for each in speech if "_source=" in each]
+    assert script("create_data", *own)[0] == 0
+    own = [each for each in own if each not in sources]  # which need not be said again
+    for name in ("dataset", "train_gan"):
         code, out, err = script(name, *own)
         assert code == 0, err
+    trained_on = read_checkpoint(folder / "best.pt")["config"].data
+    assert (trained_on.clean_source, trained_on.noise_source) == ("voices", "synthetic,noises")
+    for more in (sources, ["data.clean_source=voices"]):
+        assert script("train_gan", *own, *more, "--resume", "training.max_epochs=2")[0] == 0
     assert len(list((tmp_path / "data/test/mixed").iterdir())) == 4
     code, out, err = script("evaluate", *own)
     assert code == 0 and "by kind of noise" in out and "log-MMSE" in out, err
@@ -142,6 +149,7 @@ def test_the_scripts_in_sequence_and_training_on(speech, script, tmp_path):
     alone = tmp_path / "alone.pt"
     assert script("dan.trained", folder / "best.pt", alone)[0] == 0
     assert alone.stat().st_size < (folder / "best.pt").stat().st_size / 3
+    assert str(tmp_path).encode() not in alone.read_bytes()
     code, _, err = script("dan.trained", folder / "best.pt", alone)
     assert code == 1 and "exists" in one_error(err)
     first = load_generator(alone)[0].state_dict()
