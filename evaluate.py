@@ -231,7 +231,8 @@ def all_estimators(config, recorded, denoisers):
     if recorded:
         estimators |= recorded_estimators(data)
     if pywt:
-        estimators["wavelet"] = lambda mixed, snr, numbers: wavelet_shrinkage(mixed)
+        wavelet = "sym8" if recorded else "db20"  # a longer filter tells sines apart
+        estimators["wavelet"] = lambda mixed, snr, numbers: wavelet_shrinkage(mixed, wavelet)
     if not recorded and data.length <= LONGEST_WIENER:
         estimators["NOMP"] = lambda mixed, snr, numbers: matching_pursuit(mixed, data)
     for name, generator in denoisers.items():
