@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from conftest import one_error
 
-from dan import figures, metrics
+from dan import figures, metrics, tables
 from dan.errors import UserError
 from dan.listening import Example, listening_page, write_page
 from dan.recorded_baselines import log_mmse, log_mmse_gain
@@ -63,6 +63,18 @@ def test_groups_hold_the_means_of_their_signals(capsys):
     print_groups(groups, {"si_sdr_improvement_db": ("SI-SDR improv.",), "stoi": ("STOI",)})
     out = capsys.readouterr().out
     assert "SI-SDR improv. by kind of noise" in out and "STOI gain by input SNR" in out
+
+
+def test_an_estimator_gets_no_more_than_some_samples_at_once(monkeypatch):
+    """Whole clips by the hundred took gigabytes."""
+    monkeypatch.setattr(tables, "PART", 250)
+    mixed, seen = np.random.default_rng(0).normal(size=(7, 100)), []
+    halved = {"half": lambda x, snr, numbers: seen.append((len(x), numbers)) or x / 2}
+    estimates, values, _ = tables.estimate_all(mixed, mixed, None, halved, {}, None)
+    assert seen == [(2, None)] * 3 + [(1, None)] and values == {"half": {}}
+    np.testing.assert_array_equal(estimates["half"], mixed / 2)
+    tables.estimate_all(mixed, mixed, np.arange(7), halved, {}, None)
+    assert [list(numbers) for _, numbers in seen[4:]] == [[0, 1], [2, 3], [4, 5], [6]]
 
 
 def test_intelligibility_and_quality_are_measured():
