@@ -208,7 +208,7 @@ def measure(config):
     Of the last epoch: the best one is chosen by the reconstruction alone, against the adversary.
     """
     generator, _ = load_generator(config.checkpoint_folder / "last.pt")
-    clean, _, mixed = draw(config.data, "test", config.evaluation.num_test)
+    clean, _, mixed = draw(config.test_data, "test", config.evaluation.num_test)
 
     def denoise(mixed, *_):
         return apply_generator(generator, mixed)
@@ -259,7 +259,7 @@ def draw_example(preset, configs):
     chosen = {each.name: config for each, config in configs.items()
               if (each.preset, each.snr_db, each.seed) == (preset, SNRS_DB[-1], SEEDS[0])}
     config = chosen[WITHOUT]
-    clean, _, mixed = draw(config.data, "test", 1)
+    clean, _, mixed = draw(config.test_data, "test", 1)
     example = {"clean": clean[0], "mixed": mixed[0]}
     for name in (WITHOUT, *(weight_name(weight) for weight in WEIGHTS[1:])):
         generator, _ = load_generator(chosen[name].checkpoint_folder / "last.pt")

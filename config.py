@@ -70,7 +70,7 @@ class DataConfig(sections.DataSection):
         200, "number of validation signals; of recordings at most, and as many for the test",
         1, 1_000_000
     )
-    seed: int = setting(42, "seed of everything that is drawn for the data", 0, 2**63 - 1)
+    seed: int = setting(42, "seed of everything that create_data.py draws", 0, 2**63 - 1)
 
 
 @dataclass(frozen=True)
@@ -192,6 +192,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig(sections.EvaluationSection):
+    seed: int = setting(42, "seed of the fresh test signals and of the sweeps", 0, 2**63 - 1)
     num_test: int = setting(1000, "fresh test signals of sines, never stored", 1, 1_000_000)
     num_sweep: int = setting(300, "test signals at each point of a sweep", 1, 1_000_000)
     lowpass_passband: float = setting(

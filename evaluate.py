@@ -8,13 +8,14 @@
 On the validation signals, and on test signals that no decision of a training saw: sines are drawn
 afresh; of recordings create_data.py has kept some for the test. Prints a table, writes
 evaluation.json to checkpoints/<preset>/, and to images/<preset>/ figures and, in sounds/, the first
-signals as WAV files: clean, mixed and denoised. With --presets, writes comparison.json to
-checkpoints/, and images/comparison/, with sweeps over the input SNR, the spacing and the number of
-sines.
+signals as WAV files: clean, mixed and denoised. With --presets, writes all to images/<preset>/A+B/,
+with sweeps over the input SNR, the spacing and the number of sines; with --checkpoint, to a folder
+named so.
 """
 
 import json
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -91,17 +92,13 @@ def main():
     config, options = parse_arguments(__doc__, add_options)
     paths = denoiser_paths(config, options)
     denoisers, results = load_denoisers(config, paths)
-    if options.presets:
-        json_path = config.checkpoint_folder.parent / "comparison.json"
-        image_folder = config.image_folder.parent / "comparison"
-    else:
-        json_path = config.checkpoint_folder / "evaluation.json"
-        image_folder = config.image_folder
-    if options.checkpoint:  # which is not the preset's own: its results have a folder of their own
-        image_folder = config.image_folder / Path(options.checkpoint).stem
+    image_folder = config.image_folder
+    json_path = config.checkpoint_folder / "evaluation.json"
+    if options.presets or options.checkpoint:  # others than the preset's own: a folder for each
+        image_folder = config.image_folder / joined(denoisers)
         json_path = image_folder / "evaluation.json"
     sounds = sound_paths(image_folder / "sounds", denoisers)
-    figures.refuse_to_replace([*(image_folder / name for name in (*FIGURES, PAGE)),
+    figures.refuse_to_replace([json_path, *(image_folder / name for name in (*FIGURES, PAGE)),
                                *(path for paths in sounds for path in paths.values())])
     recorded = created_with(config).is_recorded
     signals = {split: [load_signals(config, split, kind)[:, 0].numpy()
@@ -109,11 +106,12 @@ def main():
                for split in ("validation", "test")[: 1 + recorded]}
     metrics = recorded_metrics(config.data) if recorded else METRICS
     if not recorded:
-        clean, _, mixed = draw(config.data, "test", config.evaluation.num_test)
+        clean, _, mixed = draw(config.test_data, "test", config.evaluation.num_test)
         signals["test"] = clean, mixed
     estimators = all_estimators(config, recorded, denoisers)
     for split, (clean, mixed) in signals.items():
-        numbers = None if recorded else count_sines(config.data, split, len(clean))
+        data = config.test_data if split == "test" else config.data
+        numbers = None if recorded else count_sines(data, split, len(clean))
         estimates, values, seconds = estimate_all(clean, mixed, numbers, estimators, metrics,
                                                   config.data)
         results["signals"][split] = summarise(clean, mixed, numbers, estimates, values, seconds,
@@ -139,7 +137,7 @@ def main():
                    image_folder / "comparison.png")
         if not recorded:
             results["sweeps"] = draw_sweeps(image_folder, config, estimators)
-            results["outside"] = measure_outside(estimators, config.data,
+            results["outside"] = measure_outside(estimators, config.test_data,
                                                  config.evaluation.num_sweep)
             print_outside(results["outside"])
     write_bytes(json_path, json.dumps(results, indent=1, allow_nan=False).encode())
@@ -177,6 +175,12 @@ def denoiser_paths(config, options):
     return paths
 
 
+def joined(names):
+    """Names as one, within what file systems allow."""
+    name = "+".join(names)
+    return name if len(name) <= 200 else f"{name[:190]}+{zlib.crc32(name.encode()):08x}"
+
+
 def sound_paths(folder, denoisers):
     """For each of the first signals the WAV files {"clean", "mixed" or "denoised_NAME": path}."""
     kinds = "clean", "mixed", *(f"denoised_{name}" for name in denoisers)
@@ -187,7 +191,8 @@ def sound_paths(folder, denoisers):
 def load_denoisers(config, paths):
     """({name: generator}, results to be): the trained generators, and what is to be said of them.
     """
-    denoisers, results = {}, {"preset": config.preset, "denoisers": {}, "signals": {}}
+    denoisers = {}
+    results = {"made_by": figures.MARK, "preset": config.preset, "denoisers": {}, "signals": {}}
     for name, path in paths.items():
         generator, trained = load_generator(path)
         if trained.data.sample_rate != config.data.sample_rate:
@@ -232,7 +237,8 @@ def all_estimators(config, recorded, denoisers):
     if recorded:
         estimators |= recorded_estimators(data)
     if pywt:
-        estimators["wavelet"] = lambda mixed, snr, numbers: wavelet_shrinkage(mixed)
+        wavelet = "sym8" if recorded else "db20"  # a longer filter tells sines apart
+        estimators["wavelet"] = lambda mixed, snr, numbers: wavelet_shrinkage(mixed, wavelet)
     if not recorded and data.length <= LONGEST_WIENER:
         estimators["NOMP"] = lambda mixed, snr, numbers: matching_pursuit(mixed, data)
     for name, generator in denoisers.items():
@@ -278,7 +284,7 @@ def draw_sweeps(folder, config, estimators):
     }
     results, count = {}, config.evaluation.num_sweep
     for name, (sweep, label) in sweeps.items():
-        values, snr = sweep(estimators, config.data, count)
+        values, snr = sweep(estimators, config.test_data, count)
         if not values:
             print(f"left out the sweep over the {label}, for which the band is too narrow")
             continue
@@ -286,7 +292,7 @@ def draw_sweeps(folder, config, estimators):
         figure = plots.sweep(values, snr, label, f"{count} signals a point")
         figures.save(figure, folder / f"sweep_{name}.png")
     if isinstance(config.data.num_components, tuple):
-        family = sweep_snr_by_number(estimators, config.data, count)
+        family = sweep_snr_by_number(estimators, config.test_data, count)
         for number, (values, snr) in family.items():
             results[f"snr of {number} sines"] = {"values": values, "total_snr_db": snr}
         print_distances(family)

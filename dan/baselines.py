@@ -13,6 +13,7 @@ try:
 except ImportError:  # a development dependency: without it, the table has no such row
     pywt = None
 
+WAVELET_SHIFTS = 4  # more gain less than 0.1 dB
 
 def lowpass(mixed, sample_rate, evaluation):
     """Zero-phase Butterworth lowpass along the last axis.
@@ -46,18 +47,29 @@ def wiener(mixed, clean_examples, snr_db):
 
 
 def wavelet_shrinkage(mixed, wavelet="sym8"):
-    """Soft thresholding of wavelet coefficients at σ·√(2·ln N), σ from the finest level's median.
+    """Soft thresholding of wavelet coefficients, with a threshold of σ² / σₓ for each level.
 
-    Donoho, Johnstone, "Ideal spatial adaptation by wavelet shrinkage" (1994). Needs PyWavelets.
+    σₓ² is what the level's power exceeds that of the noise by. Chang, Yu, Vetterli, "Adaptive
+    wavelet thresholding for image denoising and compression" (2000). The noise is taken as white;
+    σ is the median magnitude over 0.6745 in the highest quarter of the band: signals fill much of
+    the upper half, which the finest level is. The mean over shifts of the signal (Coifman, Donoho,
+    "Translation-invariant de-noising", 1995). Needs PyWavelets.
     """
-    coefficients = pywt.wavedec(mixed, wavelet, mode="periodization", axis=-1)
-    deviation = np.median(np.abs(coefficients[-1]), axis=-1, keepdims=True) / 0.6745
-    threshold = deviation * np.sqrt(2 * np.log(mixed.shape[-1]))
-    shrunk = [
-        np.sign(detail) * np.maximum(np.abs(detail) - threshold, 0) for detail in coefficients[1:]
-    ]
-    estimate = pywt.waverec([coefficients[0], *shrunk], wavelet, mode="periodization", axis=-1)
-    return estimate[..., : mixed.shape[-1]].astype(np.float32)
+    estimate = np.zeros(mixed.shape)
+    for shift in range(WAVELET_SHIFTS):
+        left, details = np.roll(mixed, -shift, -1), []
+        for _ in range(max(1, int(np.log2(mixed.shape[-1])) - 2)):
+            left, detail = pywt.dwt(left, wavelet, "periodization")
+            details.append(detail)
+        # Halving the rate turned the spectrum round, so the quarter is at the detail's low end.
+        highest = pywt.dwt(details[0], wavelet, "periodization")[0]
+        noise = (np.median(np.abs(highest), -1, keepdims=True) / 0.6745) ** 2
+        for detail in reversed(details):
+            power = np.maximum((detail**2).mean(-1, keepdims=True) - noise, 1e-30)
+            shrunk = np.sign(detail) * np.maximum(np.abs(detail) - noise / np.sqrt(power), 0)
+            left = pywt.idwt(left[..., : detail.shape[-1]], shrunk, wavelet, "periodization")
+        estimate += np.roll(left[..., : mixed.shape[-1]], shift, -1) / WAVELET_SHIFTS
+    return estimate.astype(np.float32)
 
 
 def cramer_rao_bound_db(clean, mixed, num_parameters):

@@ -1,4 +1,4 @@
-"""Figure files: a figure without a window, saved as PNG, where no other file is replaced."""
+"""Figures without a window, saved as PNG; and which files the project may replace: its own."""
 
 import io
 import os
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure  # noqa: E402
 if BACKEND is not None:
     os.environ["MPLBACKEND"] = BACKEND
 
-MARK = "Denoising Adversarial Network"  # in the header of every figure
+MARK = "Denoising Adversarial Network"  # in the header of every file that may be replaced
 DPI = 110
 
 
@@ -39,7 +39,7 @@ def as_png(figure):
 
 
 def refuse_to_replace(paths):
-    """Raise UserError if a file at one of the paths is no figure that `save` wrote."""
+    """Raise UserError if a file at one of the paths does not have MARK in its header."""
     for path in filter(os.path.lexists, paths):
         check_regular(path)
         with open(path, "rb") as file:

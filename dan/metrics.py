@@ -48,13 +48,17 @@ def total_snr_interval(clean, estimate):
 
 
 def si_sdr(clean, estimate):
-    """Scale-invariant signal-to-distortion ratio of each signal in dB, shape (...,).
+    """Scale-invariant signal-to-distortion ratio of each signal in dB, shape (...,), −100 or more.
 
     Le Roux, Wisdom, Erdogan, Hershey, "SDR – half-baked or well done?" (2019), eq. 5, without
-    removal of the mean.
+    removal of the mean. Silence, of which the ratio is not defined, has nothing of the signal in
+    it: −100 dB, as the worst of all estimates, and finite, so that means are.
     """
-    scale = (clean * estimate).sum(-1) / ((clean**2).sum(-1) + 1e-20)
-    return snr_db(scale[..., None] * clean, estimate)
+    clean, estimate = (x / (np.linalg.norm(x, axis=-1, keepdims=True) + 1e-30)
+                       for x in (clean, estimate))
+    share = (clean * estimate).sum(-1, keepdims=True)
+    error = ((estimate - share * clean) ** 2).sum(-1)
+    return 10 * np.log10(share[..., 0] ** 2 / (error + 1e-20) + 1e-10)
 
 
 def stoi(clean, estimate, sample_rate):

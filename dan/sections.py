@@ -149,6 +149,11 @@ class WholeConfig:
     def checkpoint_folder(self):
         return REPOSITORY / self.paths.checkpoints / self.preset
 
+    @property
+    def test_data(self):
+        """The DataConfig that fresh test signals are drawn with."""
+        return replace(self.data, seed=self.evaluation.seed)
+
     def filled(self):
         """The same with what follows the sample rate where a setting is 0."""
         data, evaluation = self.data, self.evaluation

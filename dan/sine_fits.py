@@ -5,7 +5,7 @@ same shape. In white Gaussian noise, maximum likelihood is least squares.
 """
 
 import numpy as np
-from scipy import optimize
+from scipy import optimize, special
 from tqdm import tqdm
 
 GRID_STEP = 0.1  # Hz; a spectral peak of a one-second signal is 2 Hz wide
@@ -16,7 +16,7 @@ RELAX_SWEEPS = 3
 OVERSAMPLING = 8  # of the periodogram
 NEWTON_STEPS = 6
 MOST_SINES = 12
-FALSE_ALARMS = 0.01  # share of signals of nothing but noise in which a sine is found
+PATIENCE = 2  # less probable fits, each of a sine more, after which there is no further one
 BLOCK = 500  # signals that are fitted at once
 
 
@@ -29,12 +29,12 @@ def with_known_numbers(fit, mixed, numbers, data):
 
 
 def matching_pursuit(mixed, data):
-    """Newtonized orthogonal matching pursuit: sines one after the other, until only noise is left.
+    """Newtonized orthogonal matching pursuit: sines one after the other, while they are probable.
 
     It knows the band, but neither the number of sines nor the noise. The highest peak of the
     residual's zero-padded periodogram is a new sine; then Newton steps (Gauss–Newton ones, on
-    frequencies and amplitudes of all sines together) refine them; it ends when the highest peak is
-    one that noise has in 1 % of the signals. Mamandipoor, Ramasamy, Madhow, "Newtonized orthogonal
+    frequencies and amplitudes of all sines together) refine them. Of the fits the most probable
+    is taken; two less probable ones end it. Mamandipoor, Ramasamy, Madhow, "Newtonized orthogonal
     matching pursuit" (2016).
     """
     estimates = np.empty(mixed.shape, np.float32)
@@ -42,19 +42,43 @@ def matching_pursuit(mixed, data):
                       leave=False):
         rows = slice(first, first + BLOCK)
         observed = mixed[rows].astype(np.float64)
-        threshold = noise_peak(observed, data)
-        frequency = np.zeros((len(observed), 0))
-        active, estimate = np.arange(len(observed)), np.zeros_like(observed)
-        for _ in range(min(MOST_SINES, mixed.shape[-1] // 3 - 1)):
-            highest, place = highest_peak((observed - estimate)[active], data)
-            going_on = highest > threshold[active]
-            active, frequency = active[going_on], frequency[going_on]
+        estimate, fitted = np.zeros_like(observed), np.zeros_like(observed)
+        active, frequency = np.arange(len(observed)), np.zeros((len(observed), 0))
+        numbers, lowest = 0 * active, improbability(observed, estimate, 0, data)
+        for number in range(1, min(MOST_SINES, mixed.shape[-1] // 3 - 1) + 1):
+            found = highest_peak(observed[active] - fitted, data)
+            frequency, fitted = refine(observed[active], np.hstack([frequency, found[:, None]]),
+                                       data, NEWTON_STEPS)
+            cost = improbability(observed[active], fitted, number, data)
+            better = cost < lowest[active]
+            improved = active[better]
+            estimate[improved], lowest[improved] = fitted[better], cost[better]
+            numbers[improved] = number
+            going_on = number - numbers[active] < PATIENCE
+            active, frequency, fitted = active[going_on], frequency[going_on], fitted[going_on]
             if not len(active):
                 break
-            frequency = np.hstack([frequency, place[going_on, None]])
-            frequency, estimate[active] = refine(observed[active], frequency, data, NEWTON_STEPS)
         estimates[rows] = estimate
     return estimates
+
+
+def improbability(observed, estimate, number, data):
+    """−ln of the probability that signals are `number` sines and noise, but for a constant.
+
+    Laplace's approximation for k sines of energies E each, N samples in T seconds, left-over energy
+    R and noise power σ² = R / N. The likelihood is R^(−N/2). The prior of a frequency is uniform
+    over a band of B Hz, of which the likelihood takes √(6σ² / πE) / T; that of an amplitude and a
+    phase is Gaussian with the variance that fits best, which costs ln(E / 2σ²) + 1; and there are
+    k! orders of k sines. Djurić, "A model selection rule for sinusoids in white Gaussian noise"
+    (1996); Andrieu, Doucet, "Joint Bayesian model selection and estimation of noisy sinusoids"
+    (1999).
+    """
+    length, energy = observed.shape[-1], (observed**2).sum(1)
+    left = np.maximum(((observed - estimate) ** 2).sum(1), 1e-20 * energy + 1e-300)
+    ratio = np.maximum((energy - left) / max(number, 1) / (left / length), 1)  # E / σ²
+    band = max(1, (data.high_freq - data.low_freq) * data.duration)
+    sine = np.log(band) + np.log(np.pi / 6 * ratio) / 2 + np.log(ratio / 2) + 1
+    return length / 2 * np.log(left) + number * sine - special.gammaln(number + 1)
 
 
 def general_oracle(mixed, num_components, data):
@@ -80,7 +104,7 @@ def general_oracle(mixed, num_components, data):
                 for place in range(num_components):
                     others = np.delete(frequency, place, 1) if sweep or start else frequency
                     left = observed - solve_amplitudes(observed, others, data)
-                    found = highest_peak(left, data)[1]
+                    found = highest_peak(left, data)
                     frequency = np.insert(others, min(place, others.shape[1]), found, 1)
                     if not (sweep or start):
                         frequency, _ = refine(observed, frequency, data, NEWTON_STEPS)
@@ -92,42 +116,15 @@ def general_oracle(mixed, num_components, data):
     return estimates
 
 
-def noise_peak(observed, data):
-    """The energy that the highest peak of noise alone exceeds in FALSE_ALARMS of the signals.
-
-    The noise's power is the mean of a periodogram outside the band, with a Hann window, under which
-    sines leak little. A peak of noise of power σ² per sample has the energy 2σ²·E, E exponential;
-    over a σ² that is itself the mean of n values it has a tail of (1 + E / n)⁻ⁿ, as a quotient of
-    chi-squares has. A periodogram has about two independent values for each bin of the band.
-    """
-    length = observed.shape[-1]
-    bin_width = data.sample_rate / length
-    window = np.hanning(length + 1)[:length]
-    power = np.abs(np.fft.rfft(observed * window)) ** 2 / (window**2).sum()
-    frequency = np.fft.rfftfreq(length, 1 / data.sample_rate)
-    outside = (frequency < data.low_freq - 6 * bin_width) \
-        | (frequency > data.high_freq + 6 * bin_width)
-    outside[[0, -1]] = False  # the ends of a spectrum are of another distribution
-    if outside.sum() < 16:  # no room: most bins of the whole spectrum are noise all the same
-        variance, values = np.median(power, axis=1) / np.log(2), len(frequency) / 3
-    else:
-        variance, values = power[:, outside].mean(1), outside.sum() / 1.5
-    independent = max(1, 2 * (data.high_freq - data.low_freq) / bin_width)
-    return 2 * variance * values * ((independent / FALSE_ALARMS) ** (1 / values) - 1)
-
-
 def highest_peak(residual, data):
-    """Energy and frequency in Hz of the sine in the band that takes most from each residual."""
-    length = residual.shape[-1]
-    size = OVERSAMPLING * length
+    """The frequency in Hz of the sine in the band that takes most from each residual."""
+    size = OVERSAMPLING * residual.shape[-1]
     frequency = np.fft.rfftfreq(size, 1 / data.sample_rate)
     inside = np.flatnonzero((frequency >= data.low_freq) & (frequency <= data.high_freq))
     if not len(inside):
         inside = np.array([np.abs(frequency - data.low_freq).argmin()])
     power = np.abs(np.fft.rfft(residual, size)[:, inside]) ** 2
-    place = power.argmax(1)
-    energy = 2 / length * power[np.arange(len(power)), place]
-    return energy, np.clip(frequency[inside[place]], data.low_freq, data.high_freq)
+    return np.clip(frequency[inside[power.argmax(1)]], data.low_freq, data.high_freq)
 
 
 def refine(observed, frequency, data, steps):

@@ -113,3 +113,23 @@ def test_wavelet_shrinkage_keeps_steps_and_removes_noise():
     mixed = clean + 0.3 * np.random.default_rng(1).normal(size=clean.shape)
     estimate = wavelet_shrinkage(mixed, "haar")
     assert (snr_db(clean, estimate) > snr_db(clean, mixed) + 6).all()
+
+
+@pytest.mark.parametrize(("snr", "gain"), [(-2, 4.5), (6, 2.5), (14, 1), (34, 0)])
+def test_wavelet_shrinkage_gains_where_there_is_noise_and_leaves_clean_signals_clean(snr, gain):
+    """Sines up to 64 Hz leak into the finest level, which must not pass for noise."""
+    pytest.importorskip("pywt")
+    clean, _, mixed = draw(described("dan", f"data.snr_db={snr}").data, "test", 50)
+    for wavelet in ("sym8", "db20"):
+        assert total_snr_db(clean, wavelet_shrinkage(mixed, wavelet)) > snr + gain
+        assert total_snr_db(clean, wavelet_shrinkage(clean, wavelet)) > 45
+
+
+@pytest.mark.parametrize("length", [4, 5, 37, 1000])
+def test_wavelet_shrinkage_takes_any_length_and_level(length):
+    pytest.importorskip("pywt")
+    mixed = np.random.default_rng(0).normal(size=(2, length)).astype(np.float32)
+    estimate = wavelet_shrinkage(mixed)
+    assert estimate.shape == mixed.shape and np.isfinite(estimate).all()
+    np.testing.assert_allclose(wavelet_shrinkage(1e4 * mixed) / 1e4, estimate, atol=1e-5)
+    assert not wavelet_shrinkage(0 * mixed).any()

@@ -27,6 +27,20 @@ def test_snr_and_si_sdr_have_their_closed_forms():
     np.testing.assert_allclose(metrics.mean_absolute_error(clean, clean + 0.5), 0.5)
 
 
+def test_silence_is_never_better_than_any_other_estimate():
+    rng = np.random.default_rng(1)
+    clean, noise = rng.normal(size=(2, 5, 256))
+    mixed = signals.mix(clean, noise, -30.0)
+    assert (metrics.si_sdr(clean, 0 * clean) == -100).all()
+    for estimate in (mixed, noise, 1e-12 * mixed):
+        assert (metrics.si_sdr(clean, estimate) > -90).all()
+    # Signals and estimates may have any level.
+    expected = metrics.si_sdr(clean, mixed)
+    np.testing.assert_allclose(metrics.si_sdr(1e-9 * clean, 1e-9 * mixed), expected, atol=1e-6)
+    np.testing.assert_allclose(metrics.si_sdr(clean, 1e-12 * mixed), expected, atol=1e-6)
+    np.testing.assert_allclose(metrics.si_sdr(*np.float32([clean, mixed])), expected, atol=1e-3)
+
+
 def test_the_interval_of_the_total_snr_is_that_of_a_bootstrap():
     clean, _, mixed = signals.draw(described("dan", "data.snr_db=-10,10").data, "test", 300)
     rng = np.random.default_rng(0)

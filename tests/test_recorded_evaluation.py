@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from conftest import one_error
 
-from dan import figures, metrics
+from dan import figures, metrics, tables
 from dan.checkpoints import read_checkpoint
 from dan.errors import UserError
 from dan.listening import Example, listening_page, write_page
@@ -67,6 +67,18 @@ def test_groups_hold_the_means_of_their_signals(capsys):
     assert "SI-SDR improv. by kind of noise" in out and "STOI gain by input SNR" in out
     names, counts = out.splitlines()[1:3]
     assert names.split() == ["babble", "hum"] and counts.split() == ["signals", "2", "2"]
+
+
+def test_an_estimator_gets_no_more_than_some_samples_at_once(monkeypatch):
+    """Whole clips by the hundred took gigabytes."""
+    monkeypatch.setattr(tables, "PART", 250)
+    mixed, seen = np.random.default_rng(0).normal(size=(7, 100)), []
+    halved = {"half": lambda x, snr, numbers: seen.append((len(x), numbers)) or x / 2}
+    estimates, values, _ = tables.estimate_all(mixed, mixed, None, halved, {}, None)
+    assert seen == [(2, None)] * 3 + [(1, None)] and values == {"half": {}}
+    np.testing.assert_array_equal(estimates["half"], mixed / 2)
+    tables.estimate_all(mixed, mixed, np.arange(7), halved, {}, None)
+    assert [list(numbers) for _, numbers in seen[4:]] == [[0, 1], [2, 3], [4, 5], [6]]
 
 
 def test_intelligibility_and_quality_are_measured():

@@ -10,6 +10,7 @@ import sys
 
 from conftest import one_error
 
+import evaluate
 from dan.sections import REPOSITORY
 
 SCRIPTS = ("create_data", "dataset", "train_gan", "evaluate")
@@ -54,17 +55,41 @@ def test_presets_are_compared_and_missing_ones_named(overrides, script, tmp_path
     code, _, err = script("evaluate", "--presets", "dan", "dan-small",
                             "dan-published", *overrides)
     assert code == 0 and "left out dan-published" in err
-    results = json.loads((tmp_path / "checkpoints/comparison.json").read_text())
+    folder = tmp_path / "images/dan/dan+dan-small"
+    results = json.loads((folder / "evaluation.json").read_text())
     assert set(results["denoisers"]) == {"dan", "dan-small"}
     methods = results["signals"]["test"]["methods"]
     assert {"input", "lowpass", "Wiener", "oracle", "dan", "dan-small"} <= set(methods)
     assert len(results["sweeps"]["snr"]["total_snr_db"]["dan"]) == 11
-    assert {path.name for path in (tmp_path / "images/comparison").glob("*.png")} == {
+    assert {path.name for path in folder.glob("*.png")} == {
         "snr_improvement.png", "residual_spectrum.png", "training_curves.png", "comparison.png",
         "sweep_snr.png", "sweep_spacing.png", "sweep_number.png",
     }
+    # Another comparison has another folder, and another draw takes no new data.
+    code, _, err = script("evaluate", "--presets", "dan-small", *overrides, "evaluation.seed=1")
+    assert code == 0, err
+    other = json.loads((tmp_path / "images/dan/dan-small/evaluation.json").read_text())
+    assert json.loads((folder / "evaluation.json").read_text()) == results
+    for split, is_same in (("validation", True), ("test", False)):
+        one, two = (r["signals"][split]["methods"]["lowpass"]["snr_db"] for r in (results, other))
+        assert (one == two) == is_same
+    assert (results["sweeps"]["snr"]["total_snr_db"]["lowpass"]
+            != other["sweeps"]["snr"]["total_snr_db"]["lowpass"])
     code, _, err = script("evaluate", *overrides, "--presets", "dan-published")
     assert code == 1 and "none of dan-published is trained" in one_error(err)
+
+
+def test_no_file_of_a_person_is_replaced_by_an_evaluation(overrides, script, tmp_path, monkeypatch):
+    script("create_data", *overrides)
+    assert script("train_gan", *overrides)[0] == 0
+    monkeypatch.setattr(evaluate, "estimate_all", None)  # so that measuring would fail
+    for options, name in (([], "checkpoints/dan/evaluation.json"),
+                          (["--presets", "dan"], "images/dan/dan/evaluation.json")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text('{"mine": 1}')
+        code, _, err = script("evaluate", *options, *overrides)
+        assert code == 1 and name in one_error(err) and "not replaced" in one_error(err)
+        assert (tmp_path / name).read_text() == '{"mine": 1}'
 
 
 def test_each_script_names_the_one_to_run_before(overrides, script, tmp_path):
