@@ -64,7 +64,8 @@ def together(device):
         traceback.clear_frames(error.__traceback__)
         # Gloo's errors have no type of their own.
         if isinstance(error, RuntimeError) and is_loss(error):
-            raise UserError(LOST) from None
+            first_line = str(error).partition("\n")[0]
+            raise UserError(f"{LOST} ({first_line})") from None
         raise
     finally:
         gc.collect()  # DistributedDataParallel refers to itself; left over, it may abort the exit

@@ -14,7 +14,7 @@ from conftest import REDUCED, described
 from create_data import create_data
 from dan import processes
 from dan.configuration import resolve
-from dan.errors import ConfigurationError
+from dan.errors import ConfigurationError, UserError
 from dan.sections import REPOSITORY
 from dataset import ShuffledBatches, StreamedPairs
 from train_gan import run_training
@@ -106,6 +106,14 @@ def test_too_small_a_batch_is_refused(monkeypatch):
     processes.check_batch(8)
     with pytest.raises(ConfigurationError, match="8 or more"):
         processes.check_batch(7)
+
+
+def test_the_loss_of_another_process_is_told_in_torchs_own_words(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(processes.distributed, "init_process_group", lambda *_, **__: None)
+    with pytest.raises(UserError, match=r"has ended.*--resume \(NCCL error: no such device\)$"), \
+            processes.together(torch.device("cpu")):
+        raise RuntimeError("NCCL error: no such device\nand a long story")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="has no SIGKILL and no ps")
