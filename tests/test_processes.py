@@ -44,6 +44,24 @@ with processes.together(cpu):
         torch.save((found, int(sums["count"]), chosen), sys.argv[1])
 """
 
+SILENCE = """
+import time
+from datetime import timedelta
+import torch
+from dan import processes
+from dan.errors import run
+
+def main():
+    processes.LONGEST_WAIT = timedelta(seconds=1)
+    with processes.together(torch.device("cpu")):
+        processes.as_first(int)
+        if not processes.is_first():
+            time.sleep(1000)
+        processes.sums({"count": 1}, torch.device("cpu"))
+
+run(main)
+"""
+
 
 def torchrun(*arguments, **options):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone",
@@ -114,6 +132,15 @@ def test_the_loss_of_another_process_is_told_in_torchs_own_words(monkeypatch):
     with pytest.raises(UserError, match=r"has ended.*--resume \(NCCL error: no such device\)$"), \
             processes.together(torch.device("cpu")):
         raise RuntimeError("NCCL error: no such device\nand a long story")
+
+
+def test_a_process_that_is_silent_for_too_long_is_given_up(tmp_path):
+    """As one whose machine has no power any more."""
+    script = tmp_path / "silence.py"
+    script.write_text(SILENCE)
+    both = torchrun(script, env=os.environ | {"PYTHONPATH": str(REPOSITORY)})
+    _, err = both.communicate(timeout=100)
+    assert both.returncode != 0 and "cannot be reached any more; go on with --resume (" in err
 
 
 @pytest.mark.skipif(os.name == "nt", reason="has no SIGKILL and no ps")
