@@ -11,13 +11,15 @@ One that only denoises, as those in pretrained/ do, has `format`, `config` and `
 
 import io
 from pathlib import Path
-from zipfile import is_zipfile
+from pickletools import genops, markobject
+from zipfile import ZIP_STORED, ZipFile
 
 import torch
 
 from dan.configuration import from_dict
 from dan.errors import ConfigurationError, UserError
 from dan.files import check_regular, write_bytes
+from dan.settings import is_finite
 
 FORMAT = 3
 READ_FROM_HISTORY = ("validation_reconstruction_loss", "validation_snr_db")
@@ -27,6 +29,10 @@ CONTENTS = {
     "generator_optimizer": dict, "discriminator_optimizer": dict,
 }
 DENOISES = ("format", "config", "generator")  # what it takes to denoise
+MOST_PARTS = 5_000_000  # of a pickle: room for the history of 100,000 epochs
+HEAVIEST = 1000  # of a pickle's tuples: those of torch.save weigh less than 100
+TENSORS = ("collections OrderedDict", "torch FloatStorage", "torch LongStorage",
+           "torch._utils _rebuild_tensor_v2")  # all that a pickle of state dictionaries names
 
 
 def write_checkpoint(path, checkpoint):
@@ -50,9 +56,7 @@ def read_checkpoint(path, device="cpu", of_training=True):
         raise UserError(f"{error}; run train_gan.py with the same preset and settings first, "
                         "or name another file") from None
     try:
-        if not is_zipfile(path):
-            path.open("rb").close()
-            raise ValueError("torch.save writes zip files")
+        check_archive(path)
         checkpoint = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # damaged bytes lead the unpickler to errors of any kind
         raise UserError(f"{path} is damaged or no checkpoint; train again or restore it") from error
@@ -64,12 +68,9 @@ def read_checkpoint(path, device="cpu", of_training=True):
     if of_training and CONTENTS.keys() - checkpoint.keys():
         raise UserError(f"{path} holds a generator alone, and no training; train again")
     for key, kind in CONTENTS.items():
-        if key in checkpoint and not isinstance(checkpoint[key], kind):
+        if key in checkpoint and not (isinstance(checkpoint[key], kind)
+                                      and is_valid(key, checkpoint)):
             raise UserError(f"{path} has no valid {key}; train again or restore it")
-    if "precision" in checkpoint and not is_precision(checkpoint["precision"]):
-        raise UserError(f"{path} has no valid precision; train again or restore it")
-    if "history" in checkpoint and not is_history(checkpoint["history"], checkpoint.get("epoch")):
-        raise UserError(f"{path} has no valid history; train again or restore it")
     try:
         checkpoint["config"] = from_dict(checkpoint["config"])
     except ConfigurationError as error:
@@ -77,24 +78,79 @@ def read_checkpoint(path, device="cpu", of_training=True):
     return checkpoint
 
 
+def check_archive(path):
+    """Raise an error unless the file is a zip file as torch.save writes it, for data like these.
+
+    To read it then takes time and memory in proportion to its size.
+    """
+    with ZipFile(path) as archive:
+        for member in archive.infolist():
+            if member.compress_type != ZIP_STORED or member.file_size != member.compress_size:
+                raise ValueError("torch.save compresses nothing")
+            if member.filename.endswith(".pkl"):
+                check_pickle(archive.read(member))
+
+
+def check_pickle(pickled):
+    """Raise an error where a pickle names anything but tensors, or is too large or too deep.
+
+    It is gone through with the weights of things in their place. A tuple weighs twice what is in
+    it: as a key of a dictionary it would be hashed through and through, however deep it is and
+    however often the same things are in it.
+    """
+    stack, marks, memo = [], [], {}
+    for number, (code, argument, _) in enumerate(genops(pickled)):
+        if number > MOST_PARTS or (code.name == "GLOBAL" and argument not in TENSORS):
+            raise ValueError("no state dictionaries and plain values")
+        if "GET" in code.name:
+            stack.append(memo[argument])
+        elif "PUT" in code.name:
+            memo[argument] = stack[-1]
+        elif code.name == "MARK":
+            marks.append(len(stack))
+        else:
+            takes = code.stack_before
+            first = (marks.pop() - takes.index(markobject) if markobject in takes
+                     else len(stack) - len(takes))
+            weight = 1 + 2 * sum(stack[first:]) if code.name.startswith("TUPLE") else 1
+            if weight > HEAVIEST:
+                raise ValueError("a tuple that is too deep or too long")
+            stack[first:] = [weight] * len(code.stack_after)
+
+
+def is_valid(key, checkpoint):
+    """Whether what a checkpoint has under the key, of the right type, is what train_gan.py wrote.
+    """
+    value = checkpoint[key]
+    if key == "precision":
+        return is_precision(value)
+    if key == "history":  # of a generator that was trained on, it has one row more, of epoch 0
+        first = 0 if len(value) == checkpoint.get("epoch", 0) + 1 else 1
+        return len(value) == checkpoint.get("epoch", 0) + 1 - first and all(
+            isinstance(row, dict) and is_epoch(row, number)
+            for number, row in enumerate(value, first))
+    if key == "seconds":
+        return is_finite(value) and (value > 0 or not checkpoint.get("epoch"))
+    return True
+
+
 def is_precision(precision):
     """Whether it has, for both networks, a precision and the reason."""
     return precision.keys() == {"generator", "discriminator"} and all(
-        isinstance(chosen, tuple) and len(chosen) == 2 and all(isinstance(x, str) for x in chosen)
+        isinstance(chosen, tuple) and len(chosen) == 2 and isinstance(chosen[1], str)
+        and chosen[0] in ("float32", "bfloat16")
         for chosen in precision.values()
     )
 
 
-def is_history(history, epochs):
-    """Whether the history has one dictionary an epoch, with numbers where train_gan.py reads some.
-
-    A generator that was trained on has one more at its head, of epoch 0.
+def is_epoch(row, number):
+    """Whether a row of the history is that of an epoch: its number and phase, and finite numbers.
     """
-    first = 0 if len(history) == epochs + 1 else 1
-    return len(history) == epochs + 1 - first and all(
-        isinstance(row, dict)
-        and row.get("epoch") == number
+    return (
+        type(row.get("epoch")) is int and row["epoch"] == number
+        and row.get("phase") in ("pretraining", "adversarial")
         and all(isinstance(row.get(name), float) for name in READ_FROM_HISTORY)
         and all(isinstance(name, str) for name in row)
-        for number, row in enumerate(history, first)
+        and all(isinstance(value, int | float) and is_finite(value)
+                for name, value in row.items() if name != "phase")
     )

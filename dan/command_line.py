@@ -47,7 +47,8 @@ def parse_arguments(description, add_options=None,
                  and not (takes_files and os.path.lexists(text))]
     options = parser.parse_intermixed_args([text for text in sys.argv[1:] if text not in overrides])
     options.overrides = overrides + options.overrides
-    config = resolve(options.preset or default_preset, options.overrides)
+    preset = default_preset if options.preset is None else options.preset
+    config = resolve(preset, options.overrides)
     if options.help:
         parser.epilog = "\n".join([
             f"settings with their current values (preset {config.preset}):",

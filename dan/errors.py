@@ -36,6 +36,7 @@ def run(main):
     try:
         main()
         sys.stdout.flush()
+        ignore_signals()
     except UserError as error:
         end(error, error.exit_code)
     except (MemoryError, RuntimeError) as error:
@@ -59,8 +60,15 @@ def run(main):
 
 def end(message, exit_code):
     """End the process with one line on standard error."""
+    ignore_signals()
     print("error:", " ".join(str(message).split()), file=sys.stderr)
     sys.exit(exit_code)
+
+
+def ignore_signals():
+    """All is done and said: a Ctrl-C while Python ends would end it in another way."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def print_anywhere():

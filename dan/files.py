@@ -1,10 +1,12 @@
 """Writing files so that a reader, or a crash, never meets a half-written one; locking folders."""
 
 import errno
+import hashlib
 import os
 import re
 import shutil
 import socket
+import stat
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,11 +32,11 @@ def write_atomically(path, size=None):
     UserError, naming the file and what is missing, if it cannot be written; an existing file then
     stays as it was.
     """
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}{PARTIAL}")
+    temporary = path.with_name(f".{mark(path)}-{os.getpid()}{PARTIAL}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path)
-        with open(temporary, "wb") as file:
+        with open(temporary, "xb") as file:  # never through a link that lies in wait there
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -75,14 +77,20 @@ def flush_folder(folder):
         os.close(descriptor)
 
 
-def remove_leftovers(path):
-    """Remove what processes of this machine that were killed left half-written of this very file.
+def mark(path):
+    """What the temporary names of this file on this machine have in common, however long its own.
     """
-    host = re.escape(socket.gethostname())
-    pattern = re.compile(rf"\.{re.escape(path.name)}\.{host}-([0-9]+){re.escape(PARTIAL)}")
+    name = os.fsencode(path.name) + b"/" + os.fsencode(socket.gethostname())
+    return hashlib.sha256(name).hexdigest()[:16]
+
+
+def remove_leftovers(path):
+    """Remove partial copies of this file left by killed processes of this machine."""
+    pattern = re.compile(rf"\.{mark(path)}-([0-9]+){re.escape(PARTIAL)}")
     for name in os.listdir(path.parent):
         leftover = pattern.fullmatch(name)
-        if leftover and not is_alive(int(leftover[1])):
+        # One of this process's own number is of an earlier process that had the same number.
+        if leftover and (int(leftover[1]) == os.getpid() or not is_alive(int(leftover[1]))):
             path.with_name(name).unlink(missing_ok=True)
 
 
@@ -116,20 +124,31 @@ def locked(folder, waits=False):
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / ".lock"
-    if path.exists():
-        check_regular(path)
-    with open(path, "a+", encoding="utf-8") as file:
-        if fcntl:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
-            except BlockingIOError:
-                file.seek(0)
-                raise InUseError(f"{folder} is in use by process {file.read() or 'unknown'}; "
-                            "wait for it, or choose another folder") from None
+    if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+        raise UserError(f"{path} is not a regular file; remove it")
+    with open(path, "a+b", opener=open_no_link) as file:
         try:
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+            if fcntl:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+            if process_in(file) is not None:  # a text that a person wrote stays as it is
+                file.truncate(0)
+                file.write(str(os.getpid()).encode())
+                file.flush()
+        except BlockingIOError:
+            raise InUseError(f"{folder} is in use by process {process_in(file) or 'unknown'}; "
+                             "wait for it, or choose another folder") from None
         except OSError as error:
             raise cannot_write(path, error, path) from error
         yield
+
+
+def open_no_link(path, flags):
+    """Open a file as `open` does, but none that a link leads to, where the system can tell."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
+def process_in(file):
+    """The process number that is all of a file, "" if it is empty; otherwise None."""
+    file.seek(0)
+    text = file.read(30)
+    return text.decode() if re.fullmatch(rb"[0-9]{0,20}", text) else None

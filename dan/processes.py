@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 from torch import distributed, nn
@@ -19,6 +20,10 @@ from dan.errors import ConfigurationError, UserError
 
 LOST = ("another process of this training has ended, or cannot be reached any more; go on with "
         "--resume")
+
+# The others wait while the first process validates and saves. One whose machine vanished, without
+# closing its connections, is waited for as long.
+LONGEST_WAIT = timedelta(minutes=30)
 
 
 def count():
@@ -57,14 +62,16 @@ def together(device):
     if not is_first():
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 until the process ends
     try:
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        distributed.init_process_group(backend, timeout=LONGEST_WAIT)
         yield
     except BaseException as error:
         # What still holds on to the connections when they are closed would wait for ever.
         traceback.clear_frames(error.__traceback__)
         # Gloo's errors have no type of their own.
         if isinstance(error, RuntimeError) and is_loss(error):
-            raise UserError(LOST) from None
+            first_line = str(error).partition("\n")[0]
+            raise UserError(f"{LOST} ({first_line})") from None
         raise
     finally:
         gc.collect()  # DistributedDataParallel refers to itself; left over, it may abort the exit

@@ -105,14 +105,15 @@ class Training:
         """
         for network in self.networks:
             load_weights(getattr(self, network), checkpoint.get(network), path)
-        try:
-            for optimizer in OPTIMIZERS:
-                getattr(self, optimizer).load_state_dict(checkpoint[optimizer])
-        except Exception as error:  # what is wrong in them leads torch to errors of any kind
-            raise UserError(f"{path} does not fit the networks of its settings; train anew with "
-                            "--restart") from error
         for fact in ("history", "seconds", "precision", "data"):
             setattr(self, fact, checkpoint[fact])
+        try:
+            adversarial = any(row["phase"] == "adversarial" for row in checkpoint["history"])
+            for name, trained in zip(OPTIMIZERS, (self.epoch, adversarial), strict=True):
+                restore_optimizer(getattr(self, name), checkpoint[name]["state"], trained)
+        except Exception as error:  # what is wrong in them leads to errors of any kind
+            raise UserError(f"{path} has an optimiser that is damaged or does not fit its "
+                            "networks; train anew with --restart") from error
 
 
 def new_training(config, device):
@@ -125,6 +126,31 @@ def new_training(config, device):
         for network in networks
     ]
     return Training(*networks, *optimizers)
+
+
+@torch.no_grad()
+def restore_optimizer(optimizer, stored, trained):
+    """Give Adam what a checkpoint holds of each parameter, if there was a step; no setting of it.
+
+    Raises ValueError or another error where that is missing, of another shape or type than the
+    parameter, not finite or, of squares and numbers of steps, below zero.
+    """
+    restored = optimizer.state_dict()
+    parameters = optimizer.param_groups[0]["params"] if trained else []
+    if stored.keys() != set(range(len(parameters))):
+        raise ValueError("not one state for each parameter")
+    for number, parameter in enumerate(parameters):
+        expected = {"step": torch.zeros(()), "exp_avg": parameter, "exp_avg_sq": parameter}
+        for name, like in expected.items():
+            values = stored[number][name]
+            if values.shape != like.shape or values.dtype != like.dtype:
+                raise ValueError(f"{name} is of another shape or type")
+            if not values.isfinite().all() or (name != "exp_avg" and (values < 0).any()):
+                raise ValueError(f"{name} is not finite, or below zero")
+            # In memory of its own: the fused optimiser trusts that there is all of it.
+            expected[name] = torch.empty_like(like).copy_(values)
+        restored["state"][number] = expected
+    optimizer.load_state_dict(restored)
 
 
 def probe_precision(state, pairs, settings):

@@ -57,7 +57,7 @@ def resume(state, config, fingerprint):
                         "create the same again, or train anew with --restart")
     state.restore(checkpoint, path)
     threads = checkpoint.get("threads")
-    if threads not in (None, torch.get_num_threads()):
+    if isinstance(threads, int) and threads != torch.get_num_threads():
         print(f"the number of threads was {threads} and is {torch.get_num_threads()}, so the last "
               "bits may differ; training.threads sets it")
     before, after = checkpoint["config"].training, config.training
@@ -68,11 +68,16 @@ def resume(state, config, fingerprint):
               f"that {after.max_epochs} epochs from the start would be (now {new:.2g} of their "
               f"peak, before {old:.2g})")
     if state.history and is_first():
+        check_history(state.history, path.parent)
         write_history(state.history, path.parent)  # a run may have died between last.pt and this
 
 
 def check_settings(config, trained, path):
     """Raise ConfigurationError for a setting that the training at `path` had otherwise."""
+    if trained.preset != config.preset:
+        raise ConfigurationError(f"{path} was trained with preset {trained.preset}, this run has "
+                                 f"{config.preset}; resume with the same, or train anew with "
+                                 "--restart")
     stored = {key: value for key, value, _ in list_settings(trained)}
     for key, value, item in list_settings(config):
         free = key.split(".")[0] in FREE_SECTIONS or item.metadata.get("free_on_resume")
@@ -92,12 +97,26 @@ def save(state, config):
     write_history(state.history, folder)
 
 
+def check_history(history, folder):
+    """Raise UserError if history.csv is there and not as `save` left it, whole or an epoch short.
+    """
+    path = folder / "history.csv"
+    if path.exists() and path.read_bytes() not in (as_csv(history), as_csv(history[:-1])):
+        raise UserError(f"{path} is not as the training wrote it, so it is not replaced; move it "
+                        "away, and it is written anew")
+
+
 def write_history(history, folder):
     """Write history.csv, one row an epoch."""
+    write_bytes(folder / "history.csv", as_csv(history))
+
+
+def as_csv(history):
+    """The bytes of history.csv."""
     # An epoch of pretraining has fewer columns than an adversarial one; the rest stay empty.
     columns = dict.fromkeys(name for row in history for name in row)
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns)
     writer.writeheader()
     writer.writerows(history)
-    write_bytes(folder / "history.csv", text.getvalue().encode())
+    return text.getvalue().encode()

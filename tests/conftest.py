@@ -98,6 +98,8 @@ def script(monkeypatch, capsys):
             run(importlib.import_module(name).main)
         except SystemExit as end:
             code = end.code
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         output = capsys.readouterr()
         return code, output.out, output.err
 

@@ -130,6 +130,7 @@ def test_frequency_bins_are_halved_no_more_than_they_can():
 
 def test_wrong_presets_options_and_devices(overrides, script, tmp_path):
     assert "did you mean 'dan-small'?" in one_error(script("evaluate", "--preset", "dan-smal")[2])
+    assert "unknown preset ''" in one_error(script("train_gan", "--preset=")[2])
     code, _, err = script("train_gan", "--resum")
     assert code == 2 and "--resum" in one_error(err)
     assert script("create_data", *overrides)[0] == 0

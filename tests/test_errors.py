@@ -5,7 +5,6 @@ import os
 import random
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -121,7 +120,7 @@ def test_a_training_killed_at_any_moment_goes_on_as_if_nothing_had_happened(scri
         process = started("train_gan", *cut, "--resume" if resumable else "--restart")
         known = (folder / "last.pt").stat().st_mtime_ns if resumable else 0
         if kill % 2:  # in the middle of a write
-            while not (written := list(folder.glob(".*.pt.*.partial"))) and process.poll() is None:
+            while not (written := list(folder.glob(".*.partial"))) and process.poll() is None:
                 pass
             in_a_write += bool(written)
         else:  # anywhere, from the imports on, but not before some epochs are saved
@@ -161,6 +160,25 @@ def test_signals_wait_for_the_end_of_a_write():
         signal.raise_signal(signal.SIGINT)
         done.append("written")
     assert done == ["written"]
+
+
+@pytest.mark.parametrize(("work", "code", "err"), [
+    ("pass", 0, ""), ("raise errors.UserError('mend this')", 1, "error: mend this\n"),
+    ("raise KeyboardInterrupt", 130, "error: stopped by Ctrl-C\n"),
+])
+def test_a_signal_after_the_end_changes_nothing(work, code, err):
+    program = f"""
+import atexit, os, signal
+from dan import errors
+def main():
+    {work}
+for number in (signal.SIGINT, signal.SIGTERM):
+    atexit.register(os.kill, os.getpid(), number)
+errors.run(main)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True,
+                           text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (code, err)
 
 
 @pytest.mark.parametrize("name", ["create_data", "train_gan", "evaluate", "denoise"])
@@ -239,19 +257,45 @@ def test_a_loss_that_is_not_finite_stops_the_run(overrides, script, tmp_path, mo
 
 
 def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
+    path = tmp_path / "last.pt"
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
                           capture_output=True, text=True, check=True).stdout.strip()
-    host = socket.gethostname()
-    left = tmp_path / f".last.pt.{host}-{dead}.partial"
+    left = [tmp_path / f".{files.mark(path)}-{process}.partial" for process in (dead, os.getpid())]
     kept = [tmp_path / name for name in (
-        f".last.pt.{host}-{os.getppid()}.partial", f".last.pt.elsewhere-{dead}.partial",
-        f".best.pt.{host}-{dead}.partial", ".my.999999.partial", ".mine.partial", "notes.partial",
-        f".last.pt.{host}-².partial",
+        f".{files.mark(path)}-{os.getppid()}.partial", f".{files.mark(path)}-\u00b2.partial",
+        f".{files.mark(tmp_path / 'best.pt')}-{dead}.partial", ".my.999999.partial",
+        ".mine.partial", "notes.partial",
     )]
-    for path in (left, *kept):
-        path.write_text("mine")
-    write_bytes(tmp_path / "last.pt", b"new")
-    assert not left.exists() and all(path.exists() for path in kept)
+    for other in (*left, *kept):
+        other.write_text("mine")
+    write_bytes(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert not any(map(os.path.exists, left)) and all(map(os.path.exists, kept))
+
+
+def test_no_write_follows_a_link_that_was_planted(tmp_path):
+    mine, path = tmp_path / "mine", tmp_path / "last.pt"
+    mine.write_text("mine")
+    (tmp_path / f".{files.mark(path)}-{os.getpid()}.partial").symlink_to(mine)
+    (tmp_path / ".lock").symlink_to(mine)
+    write_bytes(path, b"new")
+    with pytest.raises(UserError, match=r"\.lock is not a regular file; remove it"), \
+            locked(tmp_path):
+        pass
+    assert path.read_bytes() == b"new" and mine.read_text() == "mine"
+
+
+def test_a_name_as_long_as_the_system_allows_is_written(tmp_path):
+    path = tmp_path / ("n" * 251 + ".wav")
+    write_bytes(path, b"content")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_text_of_a_persons_own_in_a_lock_stays(tmp_path):
+    (tmp_path / ".lock").write_text("do not touch\n")
+    with locked(tmp_path), pytest.raises(UserError, match="process unknown"), locked(tmp_path):
+        pass
+    assert (tmp_path / ".lock").read_text() == "do not touch\n"
 
 
 def test_a_rename_is_flushed_with_its_folder(tmp_path, monkeypatch):
@@ -295,7 +339,7 @@ def test_last_pt_is_read_under_the_lock(overrides, script, config):
 
 def test_a_lock_that_is_a_pipe_is_named(tmp_path):
     os.mkfifo(tmp_path / ".lock")
-    with pytest.raises(UserError, match="no regular file"), locked(tmp_path):
+    with pytest.raises(UserError, match="not a regular file"), locked(tmp_path):
         pass
 
 

@@ -14,7 +14,7 @@ from conftest import REDUCED, described
 from create_data import create_data
 from dan import processes
 from dan.configuration import resolve
-from dan.errors import ConfigurationError
+from dan.errors import ConfigurationError, UserError
 from dan.sections import REPOSITORY
 from dataset import ShuffledBatches, StreamedPairs
 from train_gan import run_training
@@ -42,6 +42,24 @@ with processes.together(cpu):
     chosen = processes.as_first(lambda: processes.rank() + 7)
     if processes.is_first():
         torch.save((found, int(sums["count"]), chosen), sys.argv[1])
+"""
+
+SILENCE = """
+import time
+from datetime import timedelta
+import torch
+from dan import processes
+from dan.errors import run
+
+def main():
+    processes.LONGEST_WAIT = timedelta(seconds=1)
+    with processes.together(torch.device("cpu")):
+        processes.as_first(int)
+        if not processes.is_first():
+            time.sleep(1000)
+        processes.sums({"count": 1}, torch.device("cpu"))
+
+run(main)
 """
 
 
@@ -106,6 +124,23 @@ def test_too_small_a_batch_is_refused(monkeypatch):
     processes.check_batch(8)
     with pytest.raises(ConfigurationError, match="8 or more"):
         processes.check_batch(7)
+
+
+def test_the_loss_of_another_process_is_told_in_torchs_own_words(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(processes.distributed, "init_process_group", lambda *_, **__: None)
+    with pytest.raises(UserError, match=r"has ended.*--resume \(NCCL error: no such device\)$"), \
+            processes.together(torch.device("cpu")):
+        raise RuntimeError("NCCL error: no such device\nand a long story")
+
+
+def test_a_process_that_is_silent_for_too_long_is_given_up(tmp_path):
+    """As one whose machine has no power any more."""
+    script = tmp_path / "silence.py"
+    script.write_text(SILENCE)
+    both = torchrun(script, env=os.environ | {"PYTHONPATH": str(REPOSITORY)})
+    _, err = both.communicate(timeout=100)
+    assert both.returncode != 0 and "cannot be reached any more; go on with --resume (" in err
 
 
 @pytest.mark.skipif(os.name == "nt", reason="has no SIGKILL and no ps")

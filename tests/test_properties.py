@@ -7,6 +7,7 @@ import io
 import json
 import resource
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -220,6 +221,27 @@ def test_damaged_checkpoints_are_read_or_refused(cut, damage, small, folder):
         load_generator(path)
     except UserError as error:
         assert str(path) in str(error)
+
+
+PICKLES = {
+    "brackets": b"]" * 100_000_000,
+    "a large array of bytes": b"cbuiltins\nbytearray\n\x8a\x05" + bytes(4) + b"\x02\x85R",
+    "a key of tuples in tuples": b"})" + b"\x85" * 1_000_000 + b"K\x01s",
+    "a key of one tuple in many places": b"})q\x00" + b"h\x00\x86q\x00" * 60 + b"K\x01s",
+}
+
+
+@pytest.mark.parametrize("kind", PICKLES)
+def test_small_checkpoints_do_not_unfold(kind, small, folder):
+    """Such a one took minutes, gigabytes, or all of Python's stack."""
+    sound, path = zipfile.ZipFile(small.checkpoint_folder / "last.pt"), folder / "unfolds.pt"
+    compression = zipfile.ZIP_DEFLATED if kind == "brackets" else zipfile.ZIP_STORED
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for member in sound.namelist():
+            archive.writestr(member, b"\x80\x02" + PICKLES[kind] + b"." if
+                             member.endswith("data.pkl") else sound.read(member))
+    with pytest.raises(UserError, match=r"unfolds\.pt is damaged"):
+        load_generator(path)
 
 
 PLAIN = JSON | st.just(torch.zeros(2)) | st.just((1, 2)) | st.integers(0, 3).map(torch.ones)

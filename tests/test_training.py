@@ -27,6 +27,7 @@ from dan.training import (
     new_training,
     patience_is_over,
 )
+from dan.training_folder import resume
 from dataset import loaders
 from models import build_discriminator, build_generator
 from train_gan import train, train_epoch, validate
@@ -250,6 +251,87 @@ def test_an_import_changes_nothing():
     result = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=True,
                             capture_output=True, text=True)
     assert result.stdout == "True\n"
+
+
+def first_state(checkpoint):
+    return checkpoint["generator_optimizer"]["state"][0]
+
+
+DAMAGES = {
+    "optimiser": [
+        lambda checkpoint: first_state(checkpoint).update(exp_avg=torch.zeros(2)),
+        lambda checkpoint: first_state(checkpoint).update(exp_avg_sq=torch.tensor(1.0)),
+        lambda checkpoint: first_state(checkpoint).update(step=torch.tensor(1)),
+        lambda checkpoint: first_state(checkpoint)["exp_avg"].fill_(torch.nan),
+        lambda checkpoint: first_state(checkpoint)["exp_avg_sq"].fill_(-1),
+        lambda checkpoint: first_state(checkpoint).pop("exp_avg"),
+        lambda checkpoint: checkpoint["generator_optimizer"]["state"].pop(0),
+        lambda checkpoint: checkpoint["discriminator_optimizer"]["state"].clear(),
+        lambda checkpoint: checkpoint["discriminator_optimizer"].pop("state"),
+    ],
+    "history": [
+        lambda checkpoint: checkpoint["history"][1].update(train_generator_loss=torch.nan),
+        lambda checkpoint: checkpoint["history"][1].update(train_generator_loss="0.1"),
+        lambda checkpoint: checkpoint["history"][1].pop("phase"),
+        lambda checkpoint: checkpoint["history"][3].update(epoch=4.0),
+        lambda checkpoint: checkpoint["history"].pop(),
+    ],
+    "precision": [lambda checkpoint: checkpoint["precision"].update(generator=("float7", ""))],
+    "seconds": [lambda checkpoint: checkpoint.update(seconds=torch.nan),
+                lambda checkpoint: checkpoint.update(seconds=0.0)],
+    "preset renamed": [lambda checkpoint: checkpoint["config"].update(preset="renamed")],
+}
+
+
+def test_a_state_that_no_training_left_is_not_resumed(config, data):
+    trained(config)
+    path = config.checkpoint_folder / "last.pt"
+    sound = path.read_bytes()
+    for name, damages in DAMAGES.items():
+        for damage in damages:
+            path.write_bytes(sound)
+            checkpoint = torch.load(path, weights_only=True)
+            damage(checkpoint)
+            torch.save(checkpoint, path)
+            with pytest.raises(UserError, match=rf"last\.pt .*{name}"):
+                resume(new_training(config, CPU), config, checkpoint["data"])
+    assert load_generator(path)  # whose preset has another name
+
+
+def test_an_optimisers_settings_are_those_of_the_run(config, data):
+    """And its memory its own, not what a file says where it lies."""
+    state = trained(config)
+    path = config.checkpoint_folder / "last.pt"
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["generator_optimizer"]["param_groups"][0].update(eps=-1.0, betas=(2.0, 2.0))
+    moments = first_state(checkpoint)
+    moments["exp_avg"] = torch.zeros(1).expand_as(moments["exp_avg"])
+    torch.save(checkpoint, path)
+    again = new_training(config, CPU)
+    resume(again, config, checkpoint["data"])
+    for name in ("eps", "betas"):
+        assert again.generator_optimizer.param_groups[0][name] \
+            == state.generator_optimizer.param_groups[0][name]
+    first = next(iter(again.generator_optimizer.state.values()))["exp_avg"]
+    assert first.is_contiguous() and not first.any()
+
+
+def test_a_history_that_a_person_edited_is_not_replaced(config, data):
+    fingerprint = trained(config).data
+    path = config.checkpoint_folder / "history.csv"
+    written = path.read_bytes()
+    path.write_bytes(written + b"my notes\r\n")
+    with pytest.raises(UserError, match=r"history\.csv is not as the training wrote it.*move it"):
+        resume(new_training(config, CPU), config, fingerprint)
+    assert path.read_bytes() == written + b"my notes\r\n"
+    # A run may have died before it wrote the last row, or anything.
+    short = b"".join(written.splitlines(keepends=True)[:-1])
+    for left in (written, short, None):
+        path.unlink()
+        if left:
+            path.write_bytes(left)
+        resume(new_training(config, CPU), config, fingerprint)
+        assert path.read_bytes() == written
 
 
 def test_another_number_of_threads_is_said(config, overrides, data, capsys):
