@@ -11,12 +11,12 @@ import hashlib
 from dataclasses import asdict
 
 import numpy as np
-from tqdm import tqdm
 
 from dan import figures, plots
 from dan.command_line import parse_arguments
 from dan.errors import UserError, run
 from dan.listening import write_wavs
+from dan.progress import track
 from dan.recordings import find_recordings
 from dan.signal_files import save_signal
 from dan.signals import draw_in_parts
@@ -63,7 +63,7 @@ def create_data(config):
     counts, sources, facts, streamed = read_sources(data)
     claim_files(folder, counts, streamed)
     checksums, examples = {}, {}
-    with tqdm(total=sum(counts.values()), desc="writing", unit="signal") as bar:
+    with track(total=sum(counts.values()), desc="writing", unit="signal") as bar:
         for split, count in counts.items():
             parts = draw_in_parts(data, split, count, *sources[split])
             checksums[split], examples[split] = write_signals(folder, split, parts, bar)

@@ -17,7 +17,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from dan import figures, plots
 from dan.command_line import parse_arguments
@@ -25,6 +24,7 @@ from dan.denoised_files import denoise_file, seconds_in
 from dan.denoising import Denoiser, as_finite
 from dan.errors import ConfigurationError, UserError, run
 from dan.listening import Example, write_page
+from dan.progress import track
 from dan.recordings import SUFFIXES, find_recordings, map_array, open_audio
 from dan.trained import PRETRAINED
 from dan.training import choose_device
@@ -195,9 +195,9 @@ def check_picture(path, jobs, overwrite):
 
 def progress(seconds):
     """One bar over all recordings, which last so long together."""
-    return tqdm(total=seconds, desc="denoising", leave=False,
-                bar_format="{desc}: {percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} s of sound, "
-                           "{remaining} left")
+    return track(total=seconds, desc="denoising", leave=False,
+                 bar_format="{desc}: {percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} s of sound, "
+                            "{remaining} left")
 
 
 def beginnings(source, target, array_rate):

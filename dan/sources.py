@@ -12,11 +12,11 @@ from math import ceil, inf
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from dan import noises
 from dan.augmentation import varied
 from dan.errors import UserError
+from dan.progress import track
 from dan.recordings import find_recordings, is_silent, read_recording, resample, root_mean_square
 from dan.signals import SPLITS, draw_clean, draw_range, mix
 
@@ -49,7 +49,7 @@ def read_splits(folder, wanted, data):
         share = min(share, LAST_SHARE)
     shares = {"validation": share, "train": 1 - share}
     if len(paths) < FEW:
-        with tqdm(total=len(paths), desc=f"reading {folder}", unit="file", leave=False) as bar:
+        with track(total=len(paths), desc=f"reading {folder}", unit="file", leave=False) as bar:
             found = read_some(left, len(paths), inf, data, skipped, bar)
         recordings = shared_out(found, shares, rng) if len(found) >= FEW else split_in_time(
             found, data.length)
@@ -57,8 +57,8 @@ def read_splits(folder, wanted, data):
         recordings = {}
         for split, share in shares.items():
             number = min(max(1, round(share * len(paths))), len(paths) - 1)
-            with tqdm(total=min(number, len(left)), desc=f"reading {folder} for {split}",
-                      unit="file", leave=False) as bar:
+            with track(total=min(number, len(left)), desc=f"reading {folder} for {split}",
+                       unit="file", leave=False) as bar:
                 recordings[split] = read_some(left, number, wanted[split], data, skipped, bar)
     for split, chosen in recordings.items():
         if not chosen:
@@ -114,7 +114,7 @@ def read_some(paths, number, signals, data, skipped, bar):
             read += 1
         except UserError as error:
             reason = str(error).removeprefix(f"{path} ")
-            tqdm.write(f"skipped {path}: {reason}", file=sys.stderr)
+            bar.write(f"skipped {path}: {reason}", file=sys.stderr)
             skipped[reason] += 1
         bar.update()
     return recordings
@@ -172,8 +172,8 @@ def stored_noise(recordings, clean, split, count, data):
         return np.roll(clean[other], rng.integers(data.length))
 
     passages, kinds = np.empty((count, data.length), np.float32), []
-    for number, passage in enumerate(tqdm(passages, desc=f"drawing noise for {split}",
-                                          unit="signal", leave=False)):
+    for number, passage in enumerate(track(passages, desc=f"drawing noise for {split}",
+                                           unit="signal", leave=False)):
         has_others = clean is not None and count > 1
         passage[:], kind = draw_noise(recordings, data, rng,
                                       partial(another_voice, number) if has_others else None)

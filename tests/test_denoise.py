@@ -1,6 +1,7 @@
 """denoise.py: whole recordings of any length, rate and format; the command line and Python."""
 
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -194,7 +195,8 @@ def test_npy_stays_npy(shape, call, denoiser, tmp_path):
     assert call(str(tmp_path / "in.npy"), "-o", str(tmp_path / "in.wav"))[0] == 1
 
 
-def test_folders_are_mirrored_and_one_bad_file_does_not_end_the_run(call, tmp_path):
+def test_folders_are_mirrored_and_one_bad_file_does_not_end_the_run(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     (tmp_path / "in/deeper").mkdir(parents=True)
     for name in ("one.wav", "deeper/two.flac"):
         soundfile.write(tmp_path / "in" / name, noise(0.5), RATE)

@@ -104,3 +104,9 @@ def test_a_fault_needs_no_standard_error():
                             preexec_fn=lambda: os.close(2))
     assert result.returncode == 2
 
+
+
+def test_a_bar_is_drawn_at_a_terminal_alone(overrides, script, monkeypatch):
+    assert "signal/s" not in script("create_data", *overrides)[2]
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert "signal/s" in script("create_data", *overrides)[2]
