@@ -6,11 +6,12 @@ import time
 import numpy as np
 import soundfile
 
-from dan.denoising import as_finite, as_type, is_transposed
+from dan.denoising import as_finite, as_type, is_transposed, is_usable
 from dan.errors import UserError
 from dan.files import write_atomically, write_bytes
 from dan.recordings import (
     FORMATS,
+    LOUDEST,
     are_far_apart,
     as_file_name,
     map_array,
@@ -20,6 +21,10 @@ from dan.recordings import (
 
 FULL_SCALE = 0.999
 CLIPPED_SHARE = 1e-3
+UNCLIPPED = ("FLOAT", "DOUBLE", "VORBIS", "OPUS", "MPEG_LAYER_III")  # hold more than full scale
+FRAME_SECONDS = 0.05
+FLOOR = 0.1  # the share of the frames that are no louder than the noise floor
+LEAST_KEPT = 0.1  # of the energy above the noise floor
 
 
 def seconds_in(source, array_rate):
@@ -63,7 +68,8 @@ def denoise_array(denoiser, source, target, dry, rate, bar):
     denoised = denoiser.denoise_rows(
         rows, rate, lambda pieces: watched(pieces, seen, bar, lambda piece: piece.size / rate)
     )
-    denoised = as_type(mix_back(rows, denoised, dry), array.dtype)
+    compare(seen, rows, denoised, rate)
+    denoised, seen["beyond"] = as_type(mix_back(rows, denoised, dry), array.dtype)
     seen["clipped"] = 0  # an array has no full scale
     content = io.BytesIO()
     np.save(content, denoised.reshape(array.shape))
@@ -87,7 +93,11 @@ def denoise_audio(denoiser, source, target, dry, bar):
                 with create_audio(file.name, before, target) as after:
                     for piece in denoiser.stream(passing, rate):
                         mixed = again.read(piece.shape[1], dtype="float32", always_2d=True).T
-                        after.write(mix_back(mixed, piece, dry).T)
+                        compare(seen, mixed, piece, rate)
+                        piece = mix_back(mixed, piece, dry)
+                        if after.subtype not in UNCLIPPED:
+                            seen["beyond"] += np.count_nonzero(np.abs(piece) > 1)
+                        after.write(piece.T)
             except (soundfile.SoundFileError, AssertionError) as error:
                 # What was read before has passed; soundfile asserts that all is written.
                 raise OSError(f"not all samples could be written {error}".rstrip()) from error
@@ -125,31 +135,62 @@ def mix_back(mixed, denoised, dry):
 
 
 def new_watch():
-    """What `watched` is to learn about a recording."""
-    return {"broken": 0, "clipped": 0, "lowest": np.inf, "highest": -np.inf}
+    """What is to be learnt about a recording, by `watched` and `compare`."""
+    return {"broken": 0, "clipped": 0, "lowest": np.inf, "highest": -np.inf, "beyond": 0,
+            "before": [], "after": []}
 
 
 def watched(pieces, seen, bar, seconds_of):
     """The pieces as they are; while they pass, `seen` learns what they hold, and the bar moves on.
     """
     for piece in pieces:
-        finite = np.isfinite(piece)
-        seen["broken"] += finite.size - int(finite.sum())
-        seen["clipped"] += int((np.abs(piece) >= FULL_SCALE).sum())
-        if finite.any():
-            seen["lowest"] = min(seen["lowest"], piece[finite].min())
-            seen["highest"] = max(seen["highest"], piece[finite].max())
+        usable = is_usable(piece)
+        seen["broken"] += usable.size - np.count_nonzero(usable)
+        seen["clipped"] += np.count_nonzero(np.abs(piece) >= FULL_SCALE)
+        if usable.any():
+            seen["lowest"] = min(seen["lowest"], piece[usable].min())
+            seen["highest"] = max(seen["highest"], piece[usable].max())
         yield piece
         seconds = seconds_of(piece)
         bar.total = max(bar.total, bar.n + seconds)  # a recording may have grown
         bar.update(seconds)
 
 
+def compare(seen, mixed, denoised, rate):
+    """Add the energies of the frames of a piece, before and after, to what is `seen`."""
+    seen["before"].append(frame_energies(as_finite(mixed), rate))
+    seen["after"].append(frame_energies(denoised, rate))
+
+
+def frame_energies(samples, rate):
+    """The variances of the whole frames of 50 ms in all channels, float64 (frames,)."""
+    size = max(2, round(FRAME_SECONDS * rate))
+    whole = samples[:, : samples.shape[1] // size * size]
+    return whole.reshape(-1, size).var(axis=1, dtype=np.float64)
+
+
+def above_floor(energies):
+    """The sum of what frames have more than the noise floor, the quietest tenth of them."""
+    energies = np.concatenate(energies)
+    if not len(energies):
+        return 0.0
+    return np.maximum(energies - np.quantile(energies, FLOOR), 0).sum()
+
+
 def remarks(seen, values):
     """What was odd in a recording of so many values, in words."""
     if seen["broken"]:
-        yield f"{seen['broken']:,} of {values:,} values were not finite and count as zero"
+        yield (f"{seen['broken']:,} of {values:,} values were not finite, or beyond {LOUDEST:g}, "
+               "and count as zero")
     if seen["lowest"] >= seen["highest"]:
         yield f"it is constant ({seen['highest']:g}): there is nothing to denoise"
-    elif seen["clipped"] > CLIPPED_SHARE * values:
+        return
+    if seen["clipped"] > CLIPPED_SHARE * values:
         yield f"{seen['clipped'] / values:.1%} of the values are at full scale: it was clipped"
+    if seen["beyond"]:
+        yield (f"{seen['beyond']:,} of {values:,} denoised values were clipped: the format holds "
+               "none so large; make the recording quieter first")
+    before, after = above_floor(seen["before"]), above_floor(seen["after"])
+    if after < LEAST_KEPT * before:
+        yield (f"{after / before:.1%} of what is louder than the noise floor is left: it is nearly "
+               "all noise, or the denoiser is made for other sounds")

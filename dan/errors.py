@@ -51,7 +51,7 @@ def run(main):
         # The file system says no (missing folder, no permission, a full disk): not a bug.
         if error.filename is None:
             silence(sys.stdout)
-        end(f"{error.filename or 'standard output'}: {error.strerror or error}", 1)
+        end(error, 1)
     except KeyboardInterrupt as stop:
         by_signal = isinstance(stop, Terminated)
         end(str(stop) or stopped_by(stop), 143 if by_signal else 130)
@@ -59,8 +59,15 @@ def run(main):
 
 def end(message, exit_code):
     """End the process with one line on standard error."""
-    print("error:", " ".join(str(message).split()), file=sys.stderr)
+    print(in_words(message), file=sys.stderr)
     sys.exit(exit_code)
+
+
+def in_words(error):
+    """The line that is printed for a UserError, an OSError, or a message."""
+    if isinstance(error, OSError):
+        error = f"{error.filename or 'standard output'}: {error.strerror or error}"
+    return " ".join(f"error: {error}".split())
 
 
 def print_anywhere():
