@@ -25,7 +25,7 @@ from dan.denoising import Denoiser, as_finite
 from dan.errors import ConfigurationError, UserError, in_words, run
 from dan.listening import Example, write_page
 from dan.progress import track
-from dan.recordings import SUFFIXES, find_recordings, map_array, open_audio
+from dan.recordings import SUFFIXES, find_recordings, map_array, open_audio, read_samples
 from dan.trained import PRETRAINED, load_generator
 from dan.training import choose_device
 
@@ -237,7 +237,7 @@ def beginnings(source, target, array_rate):
         else:
             with open_audio(recording) as file:
                 rate = file.samplerate
-                samples = file.read(FIGURE_SECONDS * rate, dtype="float32", always_2d=True)[:, 0]
+                samples = read_samples(file, FIGURE_SECONDS * rate)[:, 0]
         sounds[name] = as_finite(samples)
     return sounds, rate
 

@@ -17,10 +17,12 @@ from dan.recordings import (
     map_array,
     open_audio,
     read_pieces,
+    read_samples,
 )
 
 FULL_SCALE = 0.999
 CLIPPED_SHARE = 1e-3
+CUT_SHARE = 0.01  # of a recording; some MP3 only estimate how long they are
 UNCLIPPED = ("FLOAT", "DOUBLE", "VORBIS", "OPUS", "MPEG_LAYER_III")  # hold more than full scale
 FRAME_SECONDS = 0.05
 FLOOR = 0.1  # the share of the frames that are no louder than the noise floor
@@ -45,13 +47,13 @@ def denoise_file(denoiser, source, target, dry, array_rate, bar):
     """
     started = time.perf_counter()
     if source.suffix.lower() == ".npy":
-        channels, length, rate, seen = denoise_array(denoiser, source, target, dry, array_rate, bar)
+        channels, rate, seen = denoise_array(denoiser, source, target, dry, array_rate, bar)
     else:
-        channels, length, rate, seen = denoise_audio(denoiser, source, target, dry, bar)
-    seconds, spent = length / rate, time.perf_counter() - started
+        channels, rate, seen = denoise_audio(denoiser, source, target, dry, bar)
+    seconds, spent = seen["values"] / channels / rate, time.perf_counter() - started
     bar.write(f"{source} → {target}: {seconds:.1f} s, {channels} channel{'s' * (channels > 1)} at "
               f"{rate:,} Hz, {seconds / spent:.0f} × real time")
-    for remark in remarks(seen, channels * length):
+    for remark in remarks(seen):
         bar.write(f"  {remark}")
     return rate
 
@@ -64,7 +66,7 @@ def denoise_array(denoiser, source, target, dry, rate, bar):
     if is_transposed(rows):
         raise UserError(f"{source} has {rows.shape} values, which looks like (samples, channels); "
                         "store its transpose, a row for each signal")
-    seen = new_watch()
+    seen = new_watch(rows.size)
     denoised = denoiser.denoise_rows(
         rows, rate, lambda pieces: watched(pieces, seen, bar, lambda piece: piece.size / rate)
     )
@@ -74,34 +76,34 @@ def denoise_array(denoiser, source, target, dry, rate, bar):
     content = io.BytesIO()
     np.save(content, denoised.reshape(array.shape))
     write_bytes(target, content.getbuffer())
-    return *rows.shape, rate, seen
+    return len(rows), rate, seen
 
 
 def denoise_audio(denoiser, source, target, dry, bar):
     with open_audio(source) as before, open_audio(source) as again:
-        length, rate, channels = before.frames, before.samplerate, before.channels
-        if not length:
-            raise UserError(f"{source} is empty")
+        rate, channels = before.samplerate, before.channels
         if are_far_apart(rate, denoiser.sample_rate):
             raise UserError(f"{source} has {rate:,} samples per second, too far from the "
                             f"denoiser's {denoiser.sample_rate:,}; use a denoiser for that rate")
-        seen = new_watch()
+        seen = new_watch(before.frames * channels)
         channels_first = (piece.T for piece in read_pieces(before))
         passing = watched(channels_first, seen, bar, lambda piece: piece.shape[1] / rate)
         with write_atomically(target) as file:
             try:
                 with create_audio(file.name, before, target) as after:
                     for piece in denoiser.stream(passing, rate):
-                        mixed = again.read(piece.shape[1], dtype="float32", always_2d=True).T
+                        mixed = read_samples(again, piece.shape[1]).T
                         compare(seen, mixed, piece, rate)
                         piece = mix_back(mixed, piece, dry)
                         if after.subtype not in UNCLIPPED:
                             seen["beyond"] += np.count_nonzero(np.abs(piece) > 1)
                         after.write(piece.T)
+                if not seen["values"]:
+                    raise UserError(f"{source} is empty")
             except (soundfile.SoundFileError, AssertionError) as error:
                 # What was read before has passed; soundfile asserts that all is written.
                 raise OSError(f"not all samples could be written {error}".rstrip()) from error
-    return channels, length, rate, seen
+    return channels, rate, seen
 
 
 def create_audio(path, like, target):
@@ -134,10 +136,10 @@ def mix_back(mixed, denoised, dry):
     return dry * as_finite(mixed) + (1 - dry) * denoised
 
 
-def new_watch():
-    """What is to be learnt about a recording, by `watched` and `compare`."""
-    return {"broken": 0, "clipped": 0, "lowest": np.inf, "highest": -np.inf, "beyond": 0,
-            "before": [], "after": []}
+def new_watch(promised):
+    """What `watched` and `compare` are to learn about a recording of so many values."""
+    return {"promised": promised, "values": 0, "broken": 0, "clipped": 0, "lowest": np.inf,
+            "highest": -np.inf, "beyond": 0, "before": [], "after": []}
 
 
 def watched(pieces, seen, bar, seconds_of):
@@ -145,6 +147,7 @@ def watched(pieces, seen, bar, seconds_of):
     """
     for piece in pieces:
         usable = is_usable(piece)
+        seen["values"] += usable.size
         seen["broken"] += usable.size - np.count_nonzero(usable)
         seen["clipped"] += np.count_nonzero(np.abs(piece) >= FULL_SCALE)
         if usable.any():
@@ -177,8 +180,12 @@ def above_floor(energies):
     return np.maximum(energies - np.quantile(energies, FLOOR), 0).sum()
 
 
-def remarks(seen, values):
-    """What was odd in a recording of so many values, in words."""
+def remarks(seen):
+    """What was odd in a recording, in words."""
+    values = seen["values"]
+    if values < (1 - CUT_SHARE) * seen["promised"]:
+        yield (f"it ends early, cut or damaged: {values / seen['promised']:.0%} of what its header "
+               "says is there")
     if seen["broken"]:
         yield (f"{seen['broken']:,} of {values:,} values were not finite, or beyond {LOUDEST:g}, "
                "and count as zero")

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -400,10 +401,14 @@ def test_a_recording_of_a_sample_a_second_is_refused(call, tmp_path):
 
 def test_file_names_may_look_like_anything(call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("data.x=1.wav", "$a$b.wav", "$x_{.wav", os.fsdecode(b"\xff\xfe.wav"), "ü → ±.wav"):
+    for name in ("data.x=1.wav", "$a$b.wav", "$x_{.wav", os.fsdecode(b"\xff\xfe.wav"), "ü → ±.wav",
+                 "狗 😀.wav", "one\ntwo\t.wav"):
         soundfile.write("in.wav", noise(0.2), RATE)
         os.rename("in.wav", name)
-        code, _, err = call(name, "-o", "out.wav", "--figure", "out.png", "--overwrite")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            code, _, err = call(name, "-o", "out.wav", "--figure", "out.png", "--listen",
+                                "out.html", "--overwrite")
         assert code == 0, err
 
 
@@ -626,3 +631,17 @@ def test_energy_above_the_floor_is_that_of_the_frames_that_are_louder():
 def test_a_denoiser_says_what_it_is_for(preset, settings, expected):
     described_settings = DESCRIBED.get(preset, ["data.sample_rate=16000"])
     assert denoise.purpose(resolve(preset, [*described_settings, *settings])).startswith(expected)
+
+
+def test_names_and_folders_that_cannot_be_written_do_not_end_a_run(call, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("a", "m" * 251, "z"):
+        soundfile.write(tmp_path / "in.wav", noise(0.2), RATE)
+        os.rename(tmp_path / "in.wav", tmp_path / "in" / f"{name}.wav")
+    (tmp_path / "in/b").mkdir()
+    soundfile.write(tmp_path / "in/b/x.wav", noise(0.2), RATE)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/b").write_text("a file where a folder would be")
+    code, _, err = call(tmp_path / "in", "-o", tmp_path / "out")
+    assert code == 1 and "of 4 recordings were not denoised" in err and "Traceback" not in err
+    assert (tmp_path / "out/a.wav").exists() and (tmp_path / "out/z.wav").exists()
