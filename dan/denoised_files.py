@@ -139,7 +139,8 @@ def mix_back(mixed, denoised, dry):
 def new_watch(promised):
     """What `watched` and `compare` are to learn about a recording of so many values."""
     return {"promised": promised, "values": 0, "broken": 0, "clipped": 0, "lowest": np.inf,
-            "highest": -np.inf, "beyond": 0, "before": [], "after": []}
+            "highest": -np.inf, "beyond": 0, "sum": 0.0, "squares": 0.0,
+            "before": [], "after": []}
 
 
 def watched(pieces, seen, bar, seconds_of):
@@ -149,7 +150,7 @@ def watched(pieces, seen, bar, seconds_of):
         usable = is_usable(piece)
         seen["values"] += usable.size
         seen["broken"] += usable.size - np.count_nonzero(usable)
-        seen["clipped"] += np.count_nonzero(np.abs(piece) >= FULL_SCALE)
+        seen["clipped"] += np.count_nonzero(usable & (np.abs(piece) >= FULL_SCALE))
         if usable.any():
             seen["lowest"] = min(seen["lowest"], piece[usable].min())
             seen["highest"] = max(seen["highest"], piece[usable].max())
@@ -160,8 +161,11 @@ def watched(pieces, seen, bar, seconds_of):
 
 
 def compare(seen, mixed, denoised, rate):
-    """Add the energies of the frames of a piece, before and after, to what is `seen`."""
-    seen["before"].append(frame_energies(as_finite(mixed), rate))
+    """Add a piece, before and after, to what is `seen`: its sums, the energies of its frames."""
+    mixed = as_finite(mixed)
+    seen["sum"] += mixed.sum(dtype=np.float64)
+    seen["squares"] += np.square(mixed, dtype=np.float64).sum()
+    seen["before"].append(frame_energies(mixed, rate))
     seen["after"].append(frame_energies(denoised, rate))
 
 
@@ -189,15 +193,19 @@ def remarks(seen):
     if seen["broken"]:
         yield (f"{seen['broken']:,} of {values:,} values were not finite, or beyond {LOUDEST:g}, "
                "and count as zero")
-    if seen["lowest"] >= seen["highest"]:
+    if seen["lowest"] == seen["highest"]:
         yield f"it is constant ({seen['highest']:g}): there is nothing to denoise"
         return
-    if seen["clipped"] > CLIPPED_SHARE * values:
+    largest = max(float(seen["highest"]), -float(seen["lowest"]))
+    if seen["clipped"] > CLIPPED_SHARE * values and largest <= 1:
         yield f"{seen['clipped'] / values:.1%} of the values are at full scale: it was clipped"
     if seen["beyond"]:
         yield (f"{seen['beyond']:,} of {values:,} denoised values were clipped: the format holds "
                "none so large; make the recording quieter first")
-    before, after = above_floor(seen["before"]), above_floor(seen["after"])
-    if after < LEAST_KEPT * before:
+    mean, before, after = seen["sum"] / values, *map(above_floor, (seen["before"], seen["after"]))
+    deviation = np.sqrt(max(0, seen["squares"] / values - mean**2))
+    if abs(mean) > deviation:
+        yield f"its mean is {mean:g} at a deviation of {deviation:g}; take the mean away first"
+    elif after < LEAST_KEPT * before:
         yield (f"{after / before:.1%} of what is louder than the noise floor is left: it is nearly "
                "all noise, or the denoiser is made for other sounds")

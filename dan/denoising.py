@@ -54,7 +54,8 @@ class Denoiser:
 
         sample_rate: in Hz, a whole number; without it the denoiser's own is assumed, with a
         warning. Whole numbers are rounded and clipped to their type; unsigned ones have their zero
-        in the middle, at 128 for uint8. What is not finite counts as zero. Both are warned of.
+        in the middle, at 128 for uint8. What is not finite counts as zero. Both are warned of. A
+        mean that is larger than the deviation is best taken away before.
         Raises TypeError for an array that holds no real numbers, ValueError for an impossible
         sample rate, or for channels that stand last, as soundfile has them.
         """

@@ -71,12 +71,13 @@ def in_words(error):
 
 
 def print_anywhere():
-    """Let any text be printed: to a terminal without the characters, and where there is none."""
+    """Let any text be printed, where the terminal lacks characters or there is none."""
     codecs.register_error("plain", plain)
-    for name in ("stdout", "stderr"):
+    for name in ("stdin", "stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:  # it was closed
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        if stream is None:  # it was closed, and the next file would get its number
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="plain")
 

@@ -257,12 +257,14 @@ def test_dry_mixes_the_input_back_in(call, tmp_path):
 @pytest.mark.parametrize(("samples", "remark"), [
     (np.zeros(8000), "constant (0)"), (np.full(8000, 0.5), "constant (0.5)"),
     (np.r_[np.nan, noise(1)], "1 of 8,001 values were not finite"),
+    (np.full(9, np.nan), "9 of 9 values were not finite"),
     (np.clip(noise(1) * 50, -1, 1), "it was clipped"),
+    (noise(1) + 0.5, "its mean is 0.5"),
 ])
 def test_what_is_odd_is_said(samples, remark, call, tmp_path):
     soundfile.write(tmp_path / "in.wav", samples, RATE, "FLOAT")
     code, out, _ = call(str(tmp_path / "in.wav"), "-o", str(tmp_path / "out.wav"))
-    assert code == 0 and remark in out
+    assert code == 0 and remark in out and "inf)" not in out
     assert np.isfinite(soundfile.read(tmp_path / "out.wav")[0]).all()
 
 
@@ -514,10 +516,12 @@ def test_without_output_the_result_lies_beside_the_recording(call, tmp_path):
     assert code == 2 and f"{tmp_path} -o" in one_error(err)
 
 
-def test_an_array_has_no_full_scale(call, tmp_path):
+def test_an_array_has_no_full_scale_and_what_lies_beyond_is_not_clipped(call, tmp_path):
     np.save(tmp_path / "volts.npy", 900 * noise(0.5))
-    code, out, _ = call(tmp_path / "volts.npy")
-    assert code == 0 and "full scale" not in out
+    soundfile.write(tmp_path / "loud.wav", 900 * noise(0.5), RATE, "FLOAT")
+    for name in ("volts.npy", "loud.wav"):
+        code, out, _ = call(tmp_path / name)
+        assert code == 0 and "full scale" not in out
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -118,6 +118,14 @@ def test_a_closed_stream_is_no_fault(closed):
     assert result.returncode == 0
 
 
+def test_a_recording_is_denoised_without_any_stream(tmp_path):
+    soundfile.write(tmp_path / "in.wav", torch.randn(4000).numpy() / 9, 8000)
+    arguments = ["in.wav", "--checkpoint", small_denoiser(tmp_path), "training.device=cpu"]
+    result = subprocess.run([sys.executable, str(REPOSITORY / "denoise.py"), *arguments],
+                            cwd=tmp_path, preexec_fn=lambda: os.closerange(0, 3))
+    assert result.returncode == 0 and soundfile.info(tmp_path / "in.denoised.wav").frames == 4000
+
+
 def test_a_fault_needs_no_standard_error():
     result = subprocess.run([sys.executable, str(REPOSITORY / "models.py"), "--nonsense"],
                             preexec_fn=lambda: os.close(2))
