@@ -6,7 +6,7 @@ import time
 import numpy as np
 import soundfile
 
-from dan.denoising import as_finite, as_type, is_transposed, is_usable
+from dan.denoising import as_finite, as_type, is_usable
 from dan.errors import UserError
 from dan.files import write_atomically, write_bytes
 from dan.recordings import (
@@ -14,6 +14,7 @@ from dan.recordings import (
     LOUDEST,
     are_far_apart,
     as_file_name,
+    is_transposed,
     map_array,
     open_audio,
     read_pieces,

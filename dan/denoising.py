@@ -7,12 +7,11 @@ import numpy as np
 import torch
 from scipy import ndimage, signal
 
-from dan.recordings import LOUDEST, PIECE, are_far_apart, resample
+from dan.recordings import LOUDEST, PIECE, are_far_apart, is_transposed, resample
 from dan.trained import load_generator
 
 BLOCK_SECONDS = 16  # of what is denoised at a time
 CHANNELS = 4  # of a block that go through the network together
-MOST_CHANNELS, LEAST_SAMPLES = 32, 256  # what is plainly (samples, channels) has so many
 ROWS = 64  # of an array that are denoised together
 FADE = 256  # samples over which a block gives way to the next
 LEAST = 1e-20  # power
@@ -178,11 +177,6 @@ def take(pieces, count):
             pieces.insert(0, piece[:, count:])
         count -= taken[-1].shape[1]
     return np.concatenate(taken, axis=1) if taken else np.empty((1, 0), np.float32)
-
-
-def is_transposed(array):
-    """Whether an array is plainly (samples, channels), as soundfile reads, not the other way."""
-    return array.ndim > 1 and array.shape[-1] <= MOST_CHANNELS < LEAST_SAMPLES <= array.shape[-2]
 
 
 def round_up(number, multiple):

@@ -24,6 +24,7 @@ SILENT = 1e-10  # root mean square; .npy recordings may be in any unit
 SILENT_SHARE = 0.01  # of the recording's root mean square
 FARTHEST_RATES = 1000  # the ratio of two sample rates beyond which resampling has no end
 LOUDEST = 1e15  # the power of more than 1e19 overflows
+MOST_CHANNELS, LEAST_SAMPLES = 64, 256  # what is plainly (samples, channels) has so many
 
 
 def find_recordings(folder):
@@ -130,7 +131,16 @@ def as_file_name(path):
 
 def read_rows(path):
     """The rows of an .npy file, float32 (samples,) each; or UserError if it holds no signals."""
-    return list(np.atleast_2d(map_array(path)).astype(np.float32))
+    array = map_array(path)
+    if is_transposed(array):
+        raise UserError(f"{path} has {array.shape} values, which looks like (samples, channels); "
+                        "store its transpose, a row for each signal")
+    return list(np.atleast_2d(array).astype(np.float32))
+
+
+def is_transposed(array):
+    """Whether an array is plainly (samples, channels), as soundfile reads, not the other way."""
+    return array.ndim > 1 and array.shape[-1] <= MOST_CHANNELS < LEAST_SAMPLES <= array.shape[-2]
 
 
 def map_array(path):
