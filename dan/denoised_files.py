@@ -37,7 +37,7 @@ def seconds_in(source, array_rate):
             return map_array(source).size / array_rate
         with open_audio(source) as file:
             return file.frames / file.samplerate
-    except UserError:
+    except (UserError, OSError):
         return 0.0  # what is wrong is said when its turn comes
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from scipy import ndimage, signal
 
-from dan.recordings import LOUDEST, PIECE, are_far_apart, is_transposed, resample
+from dan.recordings import LOUDEST, PIECE, are_far_apart, is_transposed, resample, zero_of
 from dan.trained import load_generator
 
 BLOCK_SECONDS = 16  # of what is denoised at a time
@@ -257,11 +257,6 @@ def as_finite(samples):
 def is_usable(samples):
     """Which samples are finite, and not so large that a power overflows."""
     return np.abs(samples.astype(np.float64) - zero_of(samples.dtype)) <= LOUDEST
-
-
-def zero_of(dtype):
-    """The number that stands for no sound: the middle of the range of unsigned whole numbers."""
-    return 2.0 ** (8 * dtype.itemsize - 1) if dtype.kind == "u" else 0.0
 
 
 def pieces_of(rows):

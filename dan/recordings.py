@@ -37,13 +37,18 @@ def find_recordings(folder):
         raise UserError(f"{folder} is no folder; name one of recordings ({', '.join(SUFFIXES)})")
     paths = sorted(
         Path(parent, name)
-        for parent, _, names in os.walk(folder)
+        for parent, _, names in os.walk(folder, onerror=refuse)
         for name in names
         if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
     )
     if not paths:
         raise UserError(f"{folder} holds no recording; what is read is {', '.join(SUFFIXES)}")
     return paths
+
+
+def refuse(error):
+    """Raise the error of a folder that cannot be read, which os.walk would leave out."""
+    raise error
 
 
 def read_recording(path, sample_rate, npy_rate):
@@ -97,10 +102,11 @@ def open_audio(path):
     """An audio file opened for reading; raises UserError if it is none."""
     check_regular(path)
     try:
+        path.open("rb").close()  # says why it cannot be opened, which libsndfile does not
         with quiet():
             return soundfile.SoundFile(as_file_name(path))
     except (soundfile.SoundFileError, OSError, TypeError) as error:
-        reason = str(getattr(error, "error_string", error))
+        reason = str(getattr(error, "error_string", getattr(error, "strerror", error)))
         if "does not exist" in reason:  # it does; libsndfile says so of MP3 that it cannot read
             reason = "damaged, or not audio"
         raise UserError(f"{path} is unreadable ({reason})") from error
@@ -135,7 +141,12 @@ def read_rows(path):
     if is_transposed(array):
         raise UserError(f"{path} has {array.shape} values, which looks like (samples, channels); "
                         "store its transpose, a row for each signal")
-    return list(np.atleast_2d(array).astype(np.float32))
+    return list((np.atleast_2d(array).astype(np.float64) - zero_of(array.dtype)).astype(np.float32))
+
+
+def zero_of(dtype):
+    """The number that stands for no sound: the middle of the range of unsigned whole numbers."""
+    return 2.0 ** (8 * dtype.itemsize - 1) if dtype.kind == "u" else 0.0
 
 
 def is_transposed(array):

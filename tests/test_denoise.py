@@ -17,7 +17,7 @@ from dan.checkpoints import write_checkpoint
 from dan.configuration import resolve
 from dan.denoising import blocks, resampled, windows
 from dan.metrics import total_snr_db
-from dan.recordings import resample
+from dan.recordings import read_rows, resample
 from dan.signals import draw
 from dan.trained import apply_generator, load_generator
 from dan.training import new_training
@@ -532,6 +532,7 @@ def test_unsigned_numbers_have_their_zero_in_the_middle(dtype, call, denoiser, t
     expected = denoiser(signed, RATE) + middle
     np.testing.assert_array_equal(denoiser(unsigned, RATE), expected)
     np.save(tmp_path / "in.npy", unsigned)
+    np.testing.assert_array_equal(read_rows(tmp_path / "in.npy")[0], signed)
     assert call(tmp_path / "in.npy", "-o", tmp_path / "out.npy")[0] == 0
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
 
@@ -566,7 +567,7 @@ def test_an_assumed_rate_of_arrays_is_said_once(call, tmp_path):
     assert "assumed 4,000 samples" not in call(*given, "--overwrite", "data.source_rate=4000")[1]
 
 
-@pytest.mark.parametrize("shape", [(18_000, 12), (1024, 2), (300, 32)])
+@pytest.mark.parametrize("shape", [(18_000, 12), (1024, 2), (300, 64)])
 def test_an_array_that_stands_on_its_side_is_refused(shape, call, denoiser, tmp_path):
     np.save(tmp_path / "in.npy", np.zeros(shape, np.float32))
     code, _, err = call(tmp_path / "in.npy")
@@ -649,3 +650,14 @@ def test_names_and_folders_that_cannot_be_written_do_not_end_a_run(call, tmp_pat
     code, _, err = call(tmp_path / "in", "-o", tmp_path / "out")
     assert code == 1 and "of 4 recordings were not denoised" in err and "Traceback" not in err
     assert (tmp_path / "out/a.wav").exists() and (tmp_path / "out/z.wav").exists()
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read everything")
+def test_what_may_not_be_read_is_named(call, tmp_path):
+    (tmp_path / "in/locked").mkdir(parents=True)
+    soundfile.write(tmp_path / "in/a.wav", noise(0.2), RATE)
+    for name, path in (("locked", tmp_path / "in"), ("a.wav", tmp_path / "in/a.wav")):
+        (tmp_path / "in" / name).chmod(0)
+        code, _, err = call(path, "-o", tmp_path / "out")
+        (tmp_path / "in" / name).chmod(0o700)
+        assert code == 1 and name in one_error(err) and "Permission denied" in err
