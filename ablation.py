@@ -12,7 +12,6 @@ import json
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from create_data import create_data
 from dan import figures, plots
@@ -21,6 +20,7 @@ from dan.configuration import resolve, to_dict
 from dan.errors import ConfigurationError, UserError, run, stopped_by
 from dan.files import InUseError, locked, write_bytes
 from dan.metrics import total_snr_db
+from dan.progress import track
 from dan.realism import realism_score
 from dan.settings import as_text
 from dan.signals import draw
@@ -105,7 +105,7 @@ def main():
     # The second time for what another process was at the first time.
     for title in ("ablation", "what was left"):
         left = [each for each in configs if each not in results]
-        for each in tqdm(left, desc=title, unit="training"):
+        for each in track(left, desc=title, unit="training"):
             try:
                 results[each] = finished(configs[each])
             except InUseError:

@@ -14,12 +14,12 @@ from collections import defaultdict
 from dataclasses import asdict
 
 import numpy as np
-from tqdm import tqdm
 
 from dan import figures, plots
 from dan.command_line import parse_arguments
 from dan.errors import UserError, run
 from dan.listening import write_wavs
+from dan.progress import track
 from dan.recordings import find_recordings
 from dan.settings import refuse
 from dan.signal_files import save_signal
@@ -76,7 +76,7 @@ def create_data(config):
         count = len(examples)
         print(f"  {remark}: {count} recording{'s' * (count > 1)}, such as {examples[0]}")
     checksums, examples = {}, {}
-    with tqdm(total=sum(counts.values()), desc="writing", unit="signal") as bar:
+    with track(total=sum(counts.values()), desc="writing", unit="signal") as bar:
         for split, count in counts.items():
             parts = draw_in_parts(data, split, count, *sources[split])
             checksums[split], examples[split] = write_signals(folder, split, parts, bar)

@@ -17,22 +17,23 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from dan import figures, plots
 from dan.command_line import parse_arguments
 from dan.denoised_files import denoise_file, seconds_in
 from dan.denoising import Denoiser, as_finite
-from dan.errors import ConfigurationError, UserError, run
+from dan.errors import ConfigurationError, UserError, in_words, run
 from dan.listening import Example, write_page
-from dan.recordings import SUFFIXES, find_recordings, map_array, open_audio
-from dan.trained import PRETRAINED
+from dan.progress import track
+from dan.recordings import SUFFIXES, find_recordings, map_array, open_audio, read_samples
+from dan.trained import PRETRAINED, load_generator
 from dan.training import choose_device
 
 FIGURE_SECONDS = 20
 MOST_EXAMPLES = 12  # on a listening page
 RESULT = ".denoised"  # ends the name of what lies beside a recording
-RECORDED_PRESETS = ("speech", "speech-own", "audio")
+# What the presets for recordings denoise.
+RECORDED_PRESETS = {"speech": "speech", "speech-own": "speech", "audio": "recordings"}
 
 
 def main():
@@ -49,24 +50,29 @@ def main():
     jobs = plan(options.inputs, options.output, options.overwrite)
     if options.figure and len(jobs) > 1:
         raise ConfigurationError(f"--figure shows one recording, and here are {len(jobs)}")
-    if options.figure and options.listen and real(options.figure) == real(options.listen):
+    pictures = [Path(path) for path in (options.figure, options.listen) if path]
+    if len(set(map(identity, pictures))) < len(pictures):
         raise ConfigurationError("--figure and --listen name one file; give them two")
-    for path in filter(None, (options.figure, options.listen)):
-        check_picture(Path(path), jobs, options.overwrite)
+    for path in pictures:
+        check_picture(path, jobs, options.overwrite)
     device = choose_device(config.training.device)
-    denoiser = Denoiser.load(checkpoint, device, narrow=options.narrow)
-    print(f"denoiser: {checkpoint}, for {denoiser.sample_rate:,} samples per second")
-    # An .npy array says nothing of its rate.
+    generator, trained = load_generator(checkpoint, device)
+    denoiser = Denoiser(generator, trained.data, narrow=options.narrow)
+    print(f"denoiser: {checkpoint}, {purpose(trained)}")
     array_rate = config.data.source_rate or denoiser.sample_rate
+    if not config.data.source_rate and any(source.suffix.lower() == ".npy" for source, _ in jobs):
+        print(f"assumed {array_rate:,} samples per second of .npy files, which do not say theirs; "
+              "give it as data.source_rate=")
     failed, band_told, examples = 0, False, []
     with progress(sum(seconds_in(source, array_rate) for source, _ in jobs)) as bar:
         for source, target in jobs:
             try:
                 rate = denoise_file(denoiser, source, target, options.dry, array_rate, bar)
-            except UserError as error:
-                if len(jobs) == 1:
+            except (UserError, OSError) as error:
+                # Without a file it is standard output that cannot be written to.
+                if len(jobs) == 1 or getattr(error, "filename", source) is None:
                     raise
-                bar.write(f"error: {error}", file=sys.stderr)
+                bar.write(in_words(error), file=sys.stderr)
                 failed += 1
                 continue
             if rate > denoiser.sample_rate and not band_told:
@@ -139,18 +145,29 @@ def choose_checkpoint(options, config):
     return max(own, key=lambda path: path.stat().st_mtime, default=PRETRAINED)
 
 
+def purpose(config):
+    """What a denoiser is made for, in words, by the configuration of its training."""
+    data = config.data
+    sounds = RECORDED_PRESETS.get(config.preset, "recordings")
+    if data.clean_source:
+        sounds += f" like those in {Path(data.clean_source).name}"
+    elif config.preset not in RECORDED_PRESETS:
+        sounds = f"sums of sines from {data.low_freq:g} to {data.high_freq:g} Hz"
+    return f"for {sounds} at {data.sample_rate:,} samples per second"
+
+
 def plan(inputs, output, overwrite):
     """Pairs (source, target) of what to denoise; raises UserError before anything is written."""
     output, jobs = Path(output), []
     for given in map(Path, inputs):
         if given.is_dir():
-            inside, mirror = find_recordings(given), real(output)
+            inside = find_recordings(given)
             results = [path for path in inside if path.stem.endswith(RESULT)]
             if results:
                 print(f"left out {len(results)} that were denoised before, such as {results[0]}")
                 inside = [path for path in inside if path not in results]
-            if real(given) in mirror.parents:  # results of an earlier run are no inputs
-                inside = [path for path in inside if not real(path).is_relative_to(mirror)]
+            if is_inside(output, given):  # results of an earlier run are no inputs
+                inside = [path for path in inside if not is_inside(path, output)]
             jobs += [(path, output / path.relative_to(given)) for path in inside]
         elif not given.exists():
             raise UserError(f"{given} does not exist")
@@ -160,10 +177,9 @@ def plan(inputs, output, overwrite):
             jobs.append((given, output / given.name))
     if len(inputs) > 1 and output.suffix.lower() in SUFFIXES and not output.is_dir():
         raise UserError(f"{output} is the name of one recording; name a folder for several")
-    sources = {real(source): source for source, _ in jobs}
-    taken = {}
+    sources, taken = {identity(source) for source, _ in jobs}, {}
     for source, target in jobs:
-        place = real(target)
+        place = identity(target)
         if place in sources:
             raise UserError(f"{target} is an input, which is never replaced; choose another output")
         if place in taken:
@@ -179,15 +195,26 @@ def plan(inputs, output, overwrite):
     return jobs
 
 
-def real(path):
-    """The path without links; links in a circle stay as they are."""
-    return Path(os.path.realpath(path))
+def identity(path):
+    """What all names of one file share: its number, or, of a file to come, the path without links.
+    """
+    try:
+        status = os.stat(path)
+    except OSError:  # links in a circle, too
+        return os.path.realpath(path)
+    return status.st_dev, status.st_ino
+
+
+def is_inside(path, folder):
+    """Whether a path is one of what lies in a folder or the folders in it."""
+    parents = Path(os.path.realpath(path)).parents
+    return identity(folder) in map(identity, parents)
 
 
 def check_picture(path, jobs, overwrite):
     """Raise UserError unless a figure or page may be written to `path`, beside what `jobs` write.
     """
-    if any(real(path) in map(real, job) for job in jobs):
+    if any(identity(path) in map(identity, job) for job in jobs):
         raise UserError(f"{path} is a recording; choose another name")
     if os.path.lexists(path) and not overwrite:
         raise UserError(f"{path} exists; replace it with --overwrite, or choose another name")
@@ -195,9 +222,9 @@ def check_picture(path, jobs, overwrite):
 
 def progress(seconds):
     """One bar over all recordings, which last so long together."""
-    return tqdm(total=seconds, desc="denoising", leave=False,
-                bar_format="{desc}: {percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} s of sound, "
-                           "{remaining} left")
+    return track(total=seconds, desc="denoising", leave=False,
+                 bar_format="{desc}: {percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} s of sound, "
+                            "{remaining} left")
 
 
 def beginnings(source, target, array_rate):
@@ -210,7 +237,7 @@ def beginnings(source, target, array_rate):
         else:
             with open_audio(recording) as file:
                 rate = file.samplerate
-                samples = file.read(FIGURE_SECONDS * rate, dtype="float32", always_2d=True)[:, 0]
+                samples = read_samples(file, FIGURE_SECONDS * rate)[:, 0]
         sounds[name] = as_finite(samples)
     return sounds, rate
 

@@ -15,7 +15,6 @@ import time
 from collections import defaultdict
 
 import torch
-from tqdm import tqdm
 
 from dan import figures, plots, processes
 from dan.baselines import lowpass
@@ -29,6 +28,7 @@ from dan.feature_network import (
 from dan.files import locked
 from dan.losses import GAN_LOSSES, RECONSTRUCTION_LOSSES, feature_loss
 from dan.metrics import snr_db
+from dan.progress import track
 from dan.storage import as_created, check_manifest, created_with, fingerprint
 from dan.trained import apply_generator, load_generator, take_generator
 from dan.training import (
@@ -152,8 +152,8 @@ def describe(state, config):
 def train(state, train_loader, validation_loader, config):
     """Train epoch by epoch until `max_epochs` or until patience ends, saving after each."""
     settings = config.training
-    bar = tqdm(range(state.epoch + 1, settings.max_epochs + 1), desc="training", unit="epoch",
-               initial=state.epoch, total=settings.max_epochs, disable=not processes.is_first())
+    bar = track(range(state.epoch + 1, settings.max_epochs + 1), desc="training", unit="epoch",
+                initial=state.epoch, total=settings.max_epochs)
     seconds, told = [math.inf, math.inf], False  # of the fastest epoch of each phase
     for epoch in bar:
         if patience_is_over(state.history, settings):
@@ -216,8 +216,8 @@ def train_epoch(state, loader, settings, epoch):
     activations = state.activations(settings, adversarial)
     generator.train()
     # The bar is shown only where an epoch takes long.
-    bar = tqdm(batches_of(loader), total=len(loader), desc=f"epoch {epoch}", unit="step",
-               leave=False, delay=3, disable=not processes.is_first())
+    bar = track(batches_of(loader), total=len(loader), desc=f"epoch {epoch}", unit="step",
+                leave=False, delay=3)
     for step, pairs in enumerate(bar):
         # What is pinned, for CUDA, need not be waited for.
         clean, mixed = (signals.to(state.device, non_blocking=signals.is_pinned())

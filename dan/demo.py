@@ -29,7 +29,7 @@ def main():
         noises.impacts(len(voice), rate, rng))
     noisy = mix(voice, noise, SNR_DB).astype(np.float32)
     level = 0.9 / np.abs(noisy).max()
-    sounds = {"noisy": level * noisy, "denoised": Denoiser.load(PRETRAINED)(level * noisy),
+    sounds = {"noisy": level * noisy, "denoised": Denoiser.load(PRETRAINED)(level * noisy, rate),
               "clean": level * voice}
     before, after = (si_sdr(sounds["clean"], sounds[name]) for name in ("noisy", "denoised"))
     page = FOLDER / "listen.html"

@@ -1,12 +1,13 @@
 """A trained generator as a function on recordings: any length, any sample rate, piece by piece."""
 
+import warnings
 from math import gcd
 
 import numpy as np
 import torch
 from scipy import ndimage, signal
 
-from dan.recordings import LOUDEST, PIECE, are_far_apart, is_transposed, resample
+from dan.recordings import LOUDEST, PIECE, are_far_apart, is_transposed, resample, zero_of
 from dan.trained import load_generator
 
 BLOCK_SECONDS = 16  # of what is denoised at a time
@@ -50,10 +51,12 @@ class Denoiser:
     def __call__(self, array, sample_rate=None):
         """Denoise numbers of shape (..., samples); returns the same shape and type.
 
-        sample_rate: in Hz, a whole number; the denoiser's own where it is not given. Whole numbers
-        are rounded and clipped to their type. What is not finite counts as zero. Raises TypeError
-        for an array that holds no real numbers, ValueError for an impossible sample rate, or for
-        channels that stand last, as soundfile has them.
+        sample_rate: in Hz, a whole number; without it the denoiser's own is assumed, with a
+        warning. Whole numbers are rounded and clipped to their type; unsigned ones have their zero
+        in the middle, at 128 for uint8. What is not finite counts as zero. Both are warned of. A
+        mean that is larger than the deviation is best taken away before.
+        Raises TypeError for an array that holds no real numbers, ValueError for an impossible
+        sample rate, or for channels that stand last, as soundfile has them.
         """
         array = np.asarray(array)
         if array.dtype.kind not in "fiu" or not array.ndim:
@@ -61,6 +64,9 @@ class Denoiser:
         if is_transposed(array):
             raise ValueError(f"an array {array.shape} looks like (samples, channels), as soundfile "
                              "reads; give its transpose, (channels, samples)")
+        if sample_rate is None:
+            warnings.warn(f"no sample_rate was given, so the denoiser's own, {self.sample_rate:,} "
+                          "Hz, is assumed; at any other rate the result is wrong", stacklevel=2)
         rate = self.sample_rate if sample_rate is None else sample_rate
         if rate % 1 or are_far_apart(rate, self.sample_rate):
             raise ValueError(f"sample_rate={sample_rate} is no whole number, or too far from the "
@@ -68,20 +74,28 @@ class Denoiser:
         if not array.size:
             return array.copy()
         rows = array.reshape(-1, array.shape[-1])
-        return self.denoise_rows(rows, int(rate)).reshape(array.shape)
+        unusable = array.size - np.count_nonzero(is_usable(rows))
+        denoised, clipped = as_type(self.denoise_rows(rows, int(rate)), array.dtype)
+        if unusable:
+            warnings.warn(f"{unusable:,} of {array.size:,} values were not finite, or beyond "
+                          f"{LOUDEST:g}, and count as zero", stacklevel=2)
+        if clipped:
+            warnings.warn(f"{clipped:,} of {array.size:,} denoised values were clipped to the "
+                          f"range of {array.dtype}", stacklevel=2)
+        return denoised.reshape(array.shape)
 
     def denoise_rows(self, rows, sample_rate, watch=iter):
-        """Denoise an array (channels, samples), some channels at a time, to one like it.
+        """Denoise an array (channels, samples), some channels at a time, to float32 like it.
 
         watch: is given the pieces of a recording, and gives them on.
         """
-        denoised = np.empty(rows.shape, rows.dtype)
+        denoised = np.empty(rows.shape, np.float32)
         for first in range(0, len(rows), ROWS):
             group, position = slice(first, first + ROWS), 0
             pieces = watch(pieces_of(rows[group]))
             for piece in self.stream(pieces, sample_rate):
                 end = position + piece.shape[1]
-                denoised[group, position:end] = as_type(piece, rows.dtype)
+                denoised[group, position:end] = piece
                 position = end
         return denoised
 
@@ -235,10 +249,14 @@ def resampled(pieces, from_rate, to_rate):
 
 
 def as_finite(samples):
-    """Samples as float32; what is not finite is zero, and nothing so large that a power overflows.
-    """
-    zeroed = np.nan_to_num(samples.astype(np.float64), nan=0, posinf=0, neginf=0)
-    return np.clip(zeroed, -LOUDEST, LOUDEST).astype(np.float32)
+    """Samples as float32 around zero; those that are not usable are zero."""
+    signed = samples.astype(np.float64) - zero_of(samples.dtype)
+    return np.where(is_usable(samples), signed, 0).astype(np.float32)
+
+
+def is_usable(samples):
+    """Which samples are finite, and not so large that a power overflows."""
+    return np.abs(samples.astype(np.float64) - zero_of(samples.dtype)) <= LOUDEST
 
 
 def pieces_of(rows):
@@ -247,8 +265,14 @@ def pieces_of(rows):
 
 
 def as_type(samples, dtype):
-    """Samples as another type of number; whole numbers are rounded, and clipped to their range."""
+    """(samples as another type of number, how many of them were clipped to its range).
+
+    Whole numbers are rounded; unsigned ones have their zero in the middle.
+    """
+    samples = samples.astype(np.float64)
     if dtype.kind == "f":
-        return samples.astype(dtype, copy=False)
-    limits = np.iinfo(dtype)
-    return np.clip(np.rint(samples.astype(np.float64)), limits.min, limits.max).astype(dtype)
+        limits = np.finfo(dtype)
+    else:
+        samples, limits = np.rint(samples) + zero_of(dtype), np.iinfo(dtype)
+    clipped = np.clip(samples, limits.min, limits.max)
+    return clipped.astype(dtype), np.count_nonzero(clipped != samples)

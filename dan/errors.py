@@ -52,7 +52,7 @@ def run(main):
         # The file system says no (missing folder, no permission, a full disk): not a bug.
         if error.filename is None:
             silence(sys.stdout)
-        end(f"{error.filename or 'standard output'}: {error.strerror or error}", 1)
+        end(error, 1)
     except KeyboardInterrupt as stop:
         by_signal = isinstance(stop, Terminated)
         end(str(stop) or stopped_by(stop), 143 if by_signal else 130)
@@ -61,7 +61,7 @@ def run(main):
 def end(message, exit_code):
     """End the process with one line on standard error."""
     ignore_signals()
-    print("error:", " ".join(str(message).split()), file=sys.stderr)
+    print(in_words(message), file=sys.stderr)
     sys.exit(exit_code)
 
 
@@ -71,13 +71,21 @@ def ignore_signals():
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
+def in_words(error):
+    """The line that is printed for a UserError, an OSError, or a message."""
+    if isinstance(error, OSError):
+        error = f"{error.filename or 'standard output'}: {error.strerror or error}"
+    return " ".join(f"error: {error}".split())
+
+
 def print_anywhere():
-    """Let any text be printed: to a terminal without the characters, and where there is none."""
+    """Let any text be printed, where the terminal lacks characters or there is none."""
     codecs.register_error("plain", plain)
-    for name in ("stdout", "stderr"):
+    for name in ("stdin", "stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:  # it was closed
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        if stream is None:  # it was closed, and the next file would get its number
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="plain")
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch.nn import functional
-from tqdm import tqdm
 
 from dan.errors import UserError
+from dan.progress import track
 from dan.signals import draw_components, sum_of_sines
 from dan.storage import load_signals, stored_recordings
 from models import Discriminator, build
@@ -56,8 +56,8 @@ def train_feature_network(network, config):
     network.train().requires_grad_(True)
     optimizer = torch.optim.Adam(network.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, STEPS)
-    with tqdm(zip(range(STEPS), batches, strict=False), desc="feature network", unit="step",
-              total=STEPS) as bar:
+    with track(zip(range(STEPS), batches, strict=False), desc="feature network", unit="step",
+               total=STEPS) as bar:
         for step, (signals, labels) in bar:
             loss = label_loss(network(signals), labels)
             optimizer.zero_grad()

@@ -2,6 +2,7 @@
 
 import io
 import os
+import warnings
 
 from dan.errors import UserError
 from dan.files import check_regular, write_bytes
@@ -33,8 +34,10 @@ def save(figure, path, replace_any=False):
 def as_png(figure):
     """A figure as the bytes of a PNG file."""
     image = io.BytesIO()
-    # Without the version of matplotlib in it, the same figure is the same file.
-    figure.savefig(image, format="png", dpi=DPI, metadata={"Software": MARK})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # of a file's name that the font lacks
+        # Without the version of matplotlib in it, the same figure is the same file.
+        figure.savefig(image, format="png", dpi=DPI, metadata={"Software": MARK})
     return image.getvalue()
 
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from dan.losses import bce_discriminator_loss
+from dan.progress import track
 from dan.signals import draw
 from models import Discriminator
 
@@ -43,7 +43,7 @@ def train_classifier(network, kinds, rng):
     optimizer = torch.optim.Adam(network.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, steps)
     order = torch.from_numpy(np.concatenate([rng.permutation(NUM_TRAIN) for _ in range(EPOCHS)]))
-    for chosen in tqdm(order.split(BATCH_SIZE), desc="realism", unit="step", leave=False):
+    for chosen in track(order.split(BATCH_SIZE), desc="realism", unit="step", leave=False):
         # Both kinds in one batch, as in train_gan.py.
         logits = network.train()(torch.cat([kind[chosen] for kind in kinds]))
         loss = bce_discriminator_loss(*logits.chunk(2))

@@ -6,8 +6,8 @@ noisereduce and RNNoise take part where they are installed (requirements-benchma
 
 import numpy as np
 from scipy import signal, special
-from tqdm import tqdm
 
+from dan.progress import track
 from dan.recordings import resample
 
 FRAME_SECONDS = 0.032
@@ -42,7 +42,7 @@ def all_recorded_baselines(sample_rate):
 def one_by_one(name, denoise):
     """A function of signals (count, length) out of one of a single signal (length,)."""
     return lambda mixed, rate: np.stack([
-        denoise(x, rate) for x in tqdm(mixed, desc=name, unit="signal", delay=3, leave=False)
+        denoise(x, rate) for x in track(mixed, desc=name, unit="signal", delay=3, leave=False)
     ]).astype(np.float32)
 
 

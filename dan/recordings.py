@@ -1,6 +1,7 @@
 """Recordings: finding the files in a folder, and reading them, at any sample rate."""
 
 import os
+from contextlib import contextmanager
 from math import gcd
 from pathlib import Path
 
@@ -36,13 +37,18 @@ def find_recordings(folder):
         raise UserError(f"{folder} is no folder; name one of recordings ({', '.join(SUFFIXES)})")
     paths = sorted(
         Path(parent, name)
-        for parent, _, names in os.walk(folder)
+        for parent, _, names in os.walk(folder, onerror=refuse)
         for name in names
         if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
     )
     if not paths:
         raise UserError(f"{folder} holds no recording; what is read is {', '.join(SUFFIXES)}")
     return paths
+
+
+def refuse(error):
+    """Raise the error of a folder that cannot be read, which os.walk would leave out."""
+    raise error
 
 
 def read_recording(path, sample_rate, npy_rate):
@@ -79,24 +85,49 @@ def read_channels_averaged(path):
 
 def read_pieces(file):
     """An open audio file in pieces, float32 (samples, channels); or UserError if it is damaged."""
-    while True:
-        try:
-            piece = file.read(PIECE, dtype="float32", always_2d=True)
-        except (soundfile.SoundFileError, OSError) as error:
-            raise UserError(f"{os.fsdecode(file.name)} is damaged") from error
-        if not len(piece):
-            return
+    while len(piece := read_samples(file, PIECE)):
         yield piece
+
+
+def read_samples(file, count):
+    """The next samples of an open audio file, float32 (≤ count, channels); UserError if damaged."""
+    try:
+        with quiet():
+            return file.read(count, dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise UserError(f"{os.fsdecode(file.name)} is damaged") from error
 
 
 def open_audio(path):
     """An audio file opened for reading; raises UserError if it is none."""
     check_regular(path)
     try:
-        return soundfile.SoundFile(as_file_name(path))
+        path.open("rb").close()  # says why it cannot be opened, which libsndfile does not
+        with quiet():
+            return soundfile.SoundFile(as_file_name(path))
     except (soundfile.SoundFileError, OSError, TypeError) as error:
-        reason = getattr(error, "error_string", error)
+        reason = str(getattr(error, "error_string", getattr(error, "strerror", error)))
+        if "does not exist" in reason:  # it does; libsndfile says so of MP3 that it cannot read
+            reason = "damaged, or not audio"
         raise UserError(f"{path} is unreadable ({reason})") from error
+
+
+@contextmanager
+def quiet():
+    """Drop what libmpg123 prints about damaged MP3; it writes to the descriptor of standard error.
+    """
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def as_file_name(path):
@@ -110,7 +141,12 @@ def read_rows(path):
     if is_transposed(array):
         raise UserError(f"{path} has {array.shape} values, which looks like (samples, channels); "
                         "store its transpose, a row for each signal")
-    return list(np.atleast_2d(array).astype(np.float32))
+    return list((np.atleast_2d(array).astype(np.float64) - zero_of(array.dtype)).astype(np.float32))
+
+
+def zero_of(dtype):
+    """The number that stands for no sound: the middle of the range of unsigned whole numbers."""
+    return 2.0 ** (8 * dtype.itemsize - 1) if dtype.kind == "u" else 0.0
 
 
 def is_transposed(array):

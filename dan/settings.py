@@ -134,6 +134,10 @@ def shorten(text):
 
 
 def nearest(name, names):
-    """A hint at the valid name closest to a misspelt one."""
-    close = difflib.get_close_matches(name, list(names), 1, cutoff=0.5)
+    """A hint at the valid name closest to a misspelt or shortened one, such as training.lr."""
+    part = name.rpartition(".")[2]
+    ends = {valid: valid.rpartition(".")[2] for valid in names}
+    alike = [valid for valid, end in ends.items()
+             if part and (part in end or difflib.get_close_matches(part, [end], cutoff=0.5))]
+    close = difflib.get_close_matches(name, alike, 1, cutoff=0)
     return f"; did you mean '{close[0]}'?" if close else f"; choose from: {', '.join(names)}"

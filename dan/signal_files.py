@@ -7,11 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import numpy as np
-from tqdm import tqdm
 
 from dan.errors import UserError
 from dan.files import cannot_write
-from dan.processes import is_first
+from dan.progress import track
 from dan.recordings import map_array
 
 CURE = "run create_data.py with the same preset and settings"
@@ -58,7 +57,7 @@ def read_signals(place, names, length, title):
     starts = range(0, count, FILES_AT_ONCE)
     parts = (range(start, min(count, start + FILES_AT_ONCE)) for start in starts)
     with ThreadPoolExecutor() as readers, \
-            tqdm(total=count, desc=title, unit="file", leave=False, disable=not is_first()) as bar:
+            track(total=count, desc=title, unit="file", leave=False) as bar:
         for done in readers.map(read_some, parts):
             bar.update(done)
     return signals

@@ -6,7 +6,8 @@ same shape. In white Gaussian noise, maximum likelihood is least squares.
 
 import numpy as np
 from scipy import optimize, special
-from tqdm import tqdm
+
+from dan.progress import track
 
 GRID_STEP = 0.1  # Hz; a spectral peak of a one-second signal is 2 Hz wide
 RESTARTS = 40
@@ -38,8 +39,8 @@ def matching_pursuit(mixed, data):
     matching pursuit" (2016).
     """
     estimates = np.empty(mixed.shape, np.float32)
-    for first in tqdm(range(0, len(mixed), BLOCK), desc="matching pursuit", unit="block",
-                      leave=False):
+    for first in track(range(0, len(mixed), BLOCK), desc="matching pursuit", unit="block",
+                       leave=False):
         rows = slice(first, first + BLOCK)
         observed = mixed[rows].astype(np.float64)
         estimate, fitted = np.zeros_like(observed), np.zeros_like(observed)
@@ -92,7 +93,8 @@ def general_oracle(mixed, num_components, data):
     rng = np.random.default_rng(0)
     estimates = np.empty(mixed.shape, np.float32)
     starts = GENERAL_STARTS if num_components > 1 else 1
-    for first in tqdm(range(0, len(mixed), BLOCK), desc="fitting sines", unit="block", leave=False):
+    for first in track(range(0, len(mixed), BLOCK), desc="fitting sines", unit="block",
+                       leave=False):
         rows = slice(first, first + BLOCK)
         observed = mixed[rows].astype(np.float64)
         best, lowest = np.zeros_like(observed), np.full(len(observed), np.inf)
@@ -186,8 +188,8 @@ def sinusoid_oracle(mixed, num_components, data):
     time = np.arange(mixed.shape[-1]) / data.sample_rate
     start = search_grid(mixed, num_components, data, time)
     estimates = np.empty_like(mixed, dtype=np.float32)
-    bar = tqdm(zip(mixed.astype(np.float64), start, strict=True), total=len(mixed),
-               desc="fitting sines", unit="signal", leave=False)
+    bar = track(zip(mixed.astype(np.float64), start, strict=True), total=len(mixed),
+                desc="fitting sines", unit="signal", leave=False)
     for index, (observed, frequencies) in enumerate(bar):
 
         def residual(f, observed=observed):
@@ -216,7 +218,7 @@ def search_grid(mixed, num_components, data, time):
     energy = gram.diagonal()
     count = len(mixed)
     best, lowest = np.zeros((count, num_components), int), np.full(count, np.inf)
-    for restart in tqdm(range(RESTARTS), desc="searching", unit="start", leave=False):
+    for restart in track(range(RESTARTS), desc="searching", unit="start", leave=False):
         chosen = rng.integers(len(grid), size=(count, num_components))
         # The first start adds one sine after the other, greedily; the others begin anywhere.
         active = 0 if restart == 0 else num_components

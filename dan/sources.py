@@ -12,11 +12,11 @@ from math import ceil
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from dan import noises
 from dan.augmentation import varied
 from dan.errors import UserError
+from dan.progress import track
 from dan.recordings import find_recordings, is_silent, read_recording, resample, root_mean_square
 from dan.signals import SPLITS, draw_clean, draw_range, mix
 
@@ -137,12 +137,13 @@ def read_files(paths, data, title, remarks):
 
     title: of the bar; remarks: as in `read_splits`.
     """
-    for path in tqdm(paths, desc=f"reading {title}", unit="file", leave=False):
+    bar = track(paths, desc=f"reading {title}", unit="file", leave=False)
+    for path in bar:
         try:
             found = read_recording(path, data.sample_rate, npy_rate(data))
         except UserError as error:
             reason = str(error).removeprefix(f"{path} ")
-            tqdm.write(f"skipped {path}: {reason}", file=sys.stderr)
+            bar.write(f"skipped {path}: {reason}", file=sys.stderr)
             remarks[f"skipped, {reason}"].append(path.name)
             continue
         for samples in found:
@@ -210,8 +211,8 @@ def stored_noise(recordings, clean, split, count, data):
         return np.roll(clean[other], rng.integers(data.length))
 
     passages, kinds = np.empty((count, data.length), np.float32), []
-    for number, passage in enumerate(tqdm(passages, desc=f"drawing noise for {split}",
-                                          unit="signal", leave=False)):
+    for number, passage in enumerate(track(passages, desc=f"drawing noise for {split}",
+                                           unit="signal", leave=False)):
         has_others = clean is not None and count > 1
         passage[:], kind = draw_noise(recordings, data, rng,
                                       partial(another_voice, number) if has_others else None)

@@ -8,10 +8,10 @@ which is what the Cramér–Rao bound bounds. Estimators are called as
 from dataclasses import replace
 
 import numpy as np
-from tqdm import tqdm
 
 from dan.baselines import cramer_rao_bound_db
 from dan.metrics import total_snr_db
+from dan.progress import track
 from dan.signals import (
     count_sines,
     draw,
@@ -124,7 +124,7 @@ def mixed_case(clean, noise, snr, number):
 def compare(estimators, cases, data, title):
     """Output SNR of every estimator, and the bound, in each case (clean, mixed, numbers)."""
     results = {name: [] for name in estimators} | {BOUND: []}
-    for clean, mixed, numbers in tqdm(cases, desc=title, unit="step", leave=False):
+    for clean, mixed, numbers in track(cases, desc=title, unit="step", leave=False):
         snr = total_snr_db(clean, mixed)
         for name, estimator in estimators.items():
             results[name].append(total_snr_db(clean, estimator(mixed, snr, numbers)))

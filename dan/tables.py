@@ -7,11 +7,11 @@ mixed, estimate and the DataConfig that gives one value for each signal.
 import time
 
 import numpy as np
-from tqdm import tqdm
 
 from dan.baselines import cramer_rao_bound_db
 from dan.errors import UserError
 from dan.metrics import summary, total_snr_db, total_snr_interval
+from dan.progress import track
 from dan.signals import unknowns_per_sine
 
 PART = 2**19  # samples that an estimator gets at once
@@ -39,7 +39,7 @@ def estimate_all(clean, mixed, numbers, estimators, metrics, data):
     values = {
         name: {key: function(clean, mixed, estimate, data)
                for key, (_, _, function) in metrics.items()}
-        for name, estimate in tqdm(estimates.items(), desc="measuring", delay=3, leave=False)
+        for name, estimate in track(estimates.items(), desc="measuring", delay=3, leave=False)
     }
     return estimates, values, seconds
 

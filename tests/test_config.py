@@ -74,6 +74,8 @@ def test_another_sample_rate_has_folders_of_its_own(tmp_path):
 FAULTS = {
     "training.max_epoch=5": ["training.max_epoch", "training.max_epochs"],
     "max_epochs=5": ["max_epochs", "training.max_epochs"],
+    "training.lr=0.1": ["training.lr", "'training.generator_lr'"],
+    "data.snr=0": ["data.snr", "'data.snr_db'"],
     "training.batch_size=0": ["training.batch_size=0", "1"],
     "training.batch_size=2.5": ["training.batch_size=2.5", "whole number"],
     "training.batch_size": ["section.key=value"],

@@ -1,20 +1,23 @@
 """denoise.py: whole recordings of any length, rate and format; the command line and Python."""
 
 import os
+import sys
+import warnings
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import described, one_error
+from conftest import DESCRIBED, described, one_error
 
 import denoise
 from create_data import create_data
-from dan import denoising
+from dan import denoised_files, denoising
 from dan.checkpoints import write_checkpoint
+from dan.configuration import resolve
 from dan.denoising import blocks, resampled, windows
 from dan.metrics import total_snr_db
-from dan.recordings import resample
+from dan.recordings import read_rows, resample
 from dan.signals import draw
 from dan.trained import apply_generator, load_generator
 from dan.training import new_training
@@ -99,29 +102,30 @@ def test_shape_and_type_are_kept(shape, dtype, denoiser):
 
 def test_the_level_is_kept_and_does_not_matter(denoiser):
     mixed = noise(1)
-    reference = denoiser(mixed)
+    reference = denoiser(mixed, RATE)
     for level in (1e-4, 3e4):
-        np.testing.assert_allclose(denoiser(level * mixed) / level, reference, atol=1e-5)
+        np.testing.assert_allclose(denoiser(level * mixed, RATE) / level, reference, atol=1e-5)
 
 
 def test_many_short_signals_are_denoised_as_each_by_itself(denoiser, monkeypatch):
     monkeypatch.setattr(denoising, "ROWS", 3)
     many = noise(0.1, channels=(7,))
-    np.testing.assert_allclose(denoiser(many)[5], denoiser(many[5]), atol=1e-6)
+    np.testing.assert_allclose(denoiser(many, RATE)[5], denoiser(many[5], RATE), atol=1e-6)
 
 
 def test_channels_do_not_mix(denoiser):
     both = noise(1, channels=(2,))
-    np.testing.assert_allclose(denoiser(both)[1], denoiser(both[1]), atol=1e-6)
+    np.testing.assert_allclose(denoiser(both, RATE)[1], denoiser(both[1], RATE), atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:.*not finite")
 @pytest.mark.parametrize("odd", [
     np.zeros(9000), np.ones(9000), np.full(9000, np.nan), np.full(9000, np.inf),
     np.sign(np.sin(np.arange(9000))), np.full(3, -1.0),
     np.full(9000, np.finfo(np.float32).max), np.full(9000, 1e-38),
 ])
 def test_odd_signals_give_finite_ones(odd, denoiser):
-    assert np.isfinite(denoiser(odd.astype(np.float32))).all()
+    assert np.isfinite(denoiser(odd.astype(np.float32), RATE)).all()
 
 
 def test_what_is_no_signal_is_refused(denoiser):
@@ -135,7 +139,7 @@ def test_networks_of_whole_signals_denoise_recordings_too(preset):
     config = described(preset)
     generator = new_training(config, CPU).generator
     mixed = noise(3, 256)
-    result = Denoiser(generator, config.data)(mixed)
+    result = Denoiser(generator, config.data)(mixed, 256)
     assert result.shape == mixed.shape and result.std() > 0
     assert Denoiser(generator, config.data)(noise(1.3, 1000), 1000).shape == (1300,)
 
@@ -190,11 +194,12 @@ def test_npy_stays_npy(shape, call, denoiser, tmp_path):
     np.save(tmp_path / "in.npy", array)
     code, _, err = call(str(tmp_path / "in.npy"), "-o", str(tmp_path / "out"))
     assert code == 0, err
-    np.testing.assert_allclose(np.load(tmp_path / "out/in.npy"), denoiser(array), atol=1e-6)
+    np.testing.assert_allclose(np.load(tmp_path / "out/in.npy"), denoiser(array, RATE), atol=1e-6)
     assert call(str(tmp_path / "in.npy"), "-o", str(tmp_path / "in.wav"))[0] == 1
 
 
-def test_folders_are_mirrored_and_one_bad_file_does_not_end_the_run(call, tmp_path):
+def test_folders_are_mirrored_and_one_bad_file_does_not_end_the_run(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     (tmp_path / "in/deeper").mkdir(parents=True)
     for name in ("one.wav", "deeper/two.flac"):
         soundfile.write(tmp_path / "in" / name, noise(0.5), RATE)
@@ -252,12 +257,14 @@ def test_dry_mixes_the_input_back_in(call, tmp_path):
 @pytest.mark.parametrize(("samples", "remark"), [
     (np.zeros(8000), "constant (0)"), (np.full(8000, 0.5), "constant (0.5)"),
     (np.r_[np.nan, noise(1)], "1 of 8,001 values were not finite"),
+    (np.full(9, np.nan), "9 of 9 values were not finite"),
     (np.clip(noise(1) * 50, -1, 1), "it was clipped"),
+    (noise(1) + 0.5, "its mean is 0.5"),
 ])
 def test_what_is_odd_is_said(samples, remark, call, tmp_path):
     soundfile.write(tmp_path / "in.wav", samples, RATE, "FLOAT")
     code, out, _ = call(str(tmp_path / "in.wav"), "-o", str(tmp_path / "out.wav"))
-    assert code == 0 and remark in out
+    assert code == 0 and remark in out and "inf)" not in out
     assert np.isfinite(soundfile.read(tmp_path / "out.wav")[0]).all()
 
 
@@ -358,7 +365,8 @@ def test_longer_signals_of_whole_signal_networks_are_cut_into_blocks_of_that_len
     path, config = spectral
     clean, _, mixed = (x[:40] for x in draw(config.data, "test", 300))
     longer = np.hstack([mixed, mixed[:, :100]])
-    denoised = Denoiser.load(path)(longer)[:, :128]  # the half that only the first block covers
+    denoised = Denoiser.load(path)(longer, 256)
+    denoised = denoised[:, :128]  # the half that only the first block covers
     assert total_snr_db(clean[:, :128], denoised) > 12
 
 
@@ -395,10 +403,14 @@ def test_a_recording_of_a_sample_a_second_is_refused(call, tmp_path):
 
 def test_file_names_may_look_like_anything(call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("data.x=1.wav", "$a$b.wav", "$x_{.wav", os.fsdecode(b"\xff\xfe.wav"), "ü → ±.wav"):
+    for name in ("data.x=1.wav", "$a$b.wav", "$x_{.wav", os.fsdecode(b"\xff\xfe.wav"), "ü → ±.wav",
+                 "狗 😀.wav", "one\ntwo\t.wav"):
         soundfile.write("in.wav", noise(0.2), RATE)
         os.rename("in.wav", name)
-        code, _, err = call(name, "-o", "out.wav", "--figure", "out.png", "--overwrite")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            code, _, err = call(name, "-o", "out.wav", "--figure", "out.png", "--listen",
+                                "out.html", "--overwrite")
         assert code == 0, err
 
 
@@ -424,14 +436,14 @@ def test_links_in_a_circle_are_named(call, tmp_path):
         assert code == 1 and "circle.wav" in one_error(err)
 
 
-class Halving(torch.nn.Module):
-    """Stands for a generator: it makes everything half as large."""
+class Scaling(torch.nn.Module):
+    """Stands for a generator: it makes everything so many times as large."""
 
     context, hop = 300, 128
 
-    def __init__(self):
+    def __init__(self, factor):
         super().__init__()
-        self.factor = torch.nn.Parameter(torch.tensor(0.5))
+        self.factor = torch.nn.Parameter(torch.tensor(float(factor)))
 
     def forward(self, mixed):
         return self.factor * mixed
@@ -439,13 +451,13 @@ class Halving(torch.nn.Module):
 
 def test_what_lies_above_the_band_is_attenuated_as_its_top_is():
     mixed, data = noise(2.5, 44_100, channels=(2,)), described("audio").data
-    halved = Denoiser(Halving(), data)(mixed, 44_100)
+    halved = Denoiser(Scaling(0.5), data)(mixed, 44_100)
     error = np.square(halved - 0.5 * mixed).mean() / np.square(mixed).mean()
     assert error < 1e-4
     pieces = iter(np.array_split(mixed, 7, axis=1))
-    streamed = np.concatenate(list(Denoiser(Halving(), data).stream(pieces, 44_100)), 1)
+    streamed = np.concatenate(list(Denoiser(Scaling(0.5), data).stream(pieces, 44_100)), 1)
     np.testing.assert_allclose(streamed, halved, atol=1e-5)
-    narrow = Denoiser(Halving(), data, narrow=True)(mixed, 44_100)
+    narrow = Denoiser(Scaling(0.5), data, narrow=True)(mixed, 44_100)
     power = np.square(np.abs(np.fft.rfft(narrow)))
     frequency = np.fft.rfftfreq(mixed.shape[1], 1 / 44_100)
     assert power[:, frequency > 4500].sum() < 1e-4 * power.sum()
@@ -459,7 +471,7 @@ def test_the_user_s_latest_denoiser_is_taken_and_the_shipped_one_without(
     given = [tmp_path / "a.wav", "--overwrite", "-o", tmp_path / "b.wav",
              f"paths.checkpoints={tmp_path / 'mine'}"]
     code, out, err = script("denoise", *given)
-    assert code == 0 and f"denoiser: {checkpoint}, for 8,000" in out, err
+    assert code == 0 and f"denoiser: {checkpoint}, for recordings at 8,000" in out, err
     for number, name in enumerate(("speech", "audio")):
         own = tmp_path / "mine" / name / "best.pt"
         own.parent.mkdir(parents=True)
@@ -504,7 +516,148 @@ def test_without_output_the_result_lies_beside_the_recording(call, tmp_path):
     assert code == 2 and f"{tmp_path} -o" in one_error(err)
 
 
-def test_an_array_has_no_full_scale(call, tmp_path):
+def test_an_array_has_no_full_scale_and_what_lies_beyond_is_not_clipped(call, tmp_path):
     np.save(tmp_path / "volts.npy", 900 * noise(0.5))
-    code, out, _ = call(tmp_path / "volts.npy")
-    assert code == 0 and "full scale" not in out
+    soundfile.write(tmp_path / "loud.wav", 900 * noise(0.5), RATE, "FLOAT")
+    for name in ("volts.npy", "loud.wav"):
+        code, out, _ = call(tmp_path / name)
+        assert code == 0 and "full scale" not in out
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_unsigned_numbers_have_their_zero_in_the_middle(dtype, call, denoiser, tmp_path):
+    middle = 2 ** (8 * np.dtype(dtype).itemsize - 1)
+    signed = np.rint(0.3 * middle * np.clip(noise(1), -1, 1)).astype(np.int32)
+    unsigned = (signed + middle).astype(dtype)
+    expected = denoiser(signed, RATE) + middle
+    np.testing.assert_array_equal(denoiser(unsigned, RATE), expected)
+    np.save(tmp_path / "in.npy", unsigned)
+    np.testing.assert_array_equal(read_rows(tmp_path / "in.npy")[0], signed)
+    assert call(tmp_path / "in.npy", "-o", tmp_path / "out.npy")[0] == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
+
+
+def test_python_is_warned_of_what_it_did_not_say_or_lost(denoiser):
+    with pytest.warns(UserWarning, match="8,000 Hz, is assumed"):
+        denoiser(noise(0.3))
+    with pytest.warns(UserWarning, match="2 of 2,400 values were not finite"):
+        denoiser(np.r_[np.nan, noise(0.3)[2:], np.inf], RATE)
+    louder = Denoiser(Scaling(3), described("audio").data)
+    with pytest.warns(UserWarning, match="1 of 100 denoised values were clipped"):
+        assert louder(np.eye(1, 100, 5, np.int16) * 20_000, RATE).max() == 32_767
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
+def test_clipping_of_what_is_written_is_said(subtype, script, tmp_path, monkeypatch):
+    config = described("audio")
+    monkeypatch.setattr(denoise, "load_generator", lambda *_: (Scaling(3), config))
+    soundfile.write(tmp_path / "in.wav", np.eye(1, 8000, 9)[0] / 2, RATE, subtype)
+    np.save(tmp_path / "in.npy", np.eye(1, 8000, 9, np.int16) * 20_000)
+    for name, clips in (("in.wav", subtype == "PCM_16"), ("in.npy", True)):
+        code, out, _ = script("denoise", tmp_path / name)
+        assert code == 0 and ("1 of 8,000 denoised values were clipped" in out) == clips
+
+
+def test_an_assumed_rate_of_arrays_is_said_once(call, tmp_path):
+    for name in ("a.npy", "b.npy"):
+        np.save(tmp_path / name, noise(0.2))
+    given = [tmp_path / "a.npy", tmp_path / "b.npy", "-o", tmp_path / "out"]
+    code, out, _ = call(*given)
+    assert code == 0 and out.count("assumed 8,000 samples") == 1
+    assert "assumed 4,000 samples" not in call(*given, "--overwrite", "data.source_rate=4000")[1]
+
+
+@pytest.mark.parametrize("shape", [(18_000, 12), (1024, 2), (300, 64)])
+def test_an_array_that_stands_on_its_side_is_refused(shape, call, denoiser, tmp_path):
+    np.save(tmp_path / "in.npy", np.zeros(shape, np.float32))
+    code, _, err = call(tmp_path / "in.npy")
+    assert code == 1 and "transpose" in one_error(err)
+    with pytest.raises(ValueError, match="transpose"):
+        denoiser(np.zeros(shape), RATE)
+
+
+def test_an_input_of_another_name_is_never_replaced(call, tmp_path, monkeypatch):
+    """A hard link, and a file system that ignores case."""
+    (tmp_path / "in").mkdir()
+    source = tmp_path / "in/noisy.wav"
+    soundfile.write(source, noise(0.3), RATE)
+    os.link(source, tmp_path / "linked.wav")
+    before, stat = source.read_bytes(), os.stat
+    monkeypatch.setattr(os, "stat", lambda path, **options: stat(
+        path if isinstance(path, int) else str(path).lower(), **options))
+    for target in ("linked.wav", "in/NOISY.wav", "IN/noisy.wav"):
+        code, _, err = call(source, "-o", tmp_path / target, "--overwrite")
+        assert code == 1 and "is an input" in one_error(err)
+        for option in ("--figure", "--listen"):
+            code, _, err = call(source, "-o", tmp_path / "x.wav", option, tmp_path / target,
+                                "--overwrite")
+            assert code == 1 and "is a recording" in one_error(err)
+    assert source.read_bytes() == before
+    (tmp_path / "in/clean").mkdir()
+    soundfile.write(tmp_path / "in/clean/noisy.wav", noise(0.3), RATE)  # by an earlier run
+    jobs = denoise.plan([tmp_path / "in"], tmp_path / "IN/clean", overwrite=True)
+    assert jobs == [(source, tmp_path / "IN/clean/noisy.wav")]
+
+
+def voiced(seconds):
+    """Tones that come and go, in a little noise."""
+    time = np.arange(round(seconds * RATE)) / RATE
+    return (np.sin(2 * np.pi * 500 * time) * (time % 1 < 0.5) + noise(seconds)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("factor", "told"), [(1, False), (0.4, False), (0.1, True), (0, True)])
+def test_a_sound_that_is_nearly_all_lost_is_said(factor, told, script, tmp_path, monkeypatch):
+    config = described("audio")
+    monkeypatch.setattr(denoise, "load_generator", lambda *_: (Scaling(factor), config))
+    soundfile.write(tmp_path / "in.wav", 0.5 * voiced(3), RATE, "FLOAT")
+    np.save(tmp_path / "in.npy", voiced(3))
+    for name in ("in.wav", "in.npy"):
+        code, out, _ = script("denoise", tmp_path / name)
+        assert code == 0 and (f"{factor**2:.1%} of what is louder" in out) == told
+        assert ("other sounds" in out) == told
+
+
+def test_energy_above_the_floor_is_that_of_the_frames_that_are_louder():
+    time = np.arange(4 * RATE) / RATE
+    loud, size = np.sin(2 * np.pi * 500 * time) * (time >= 2), round(0.05 * RATE)
+    energies = denoised_files.frame_energies(np.stack([loud + 5, loud]), RATE)
+    np.testing.assert_allclose(energies, np.tile(np.repeat([0, 0.5], 40), 2), atol=1e-9)
+    expected = sum(max(0, loud[at : at + size].var() - 0.0) for at in range(0, len(loud), size))
+    np.testing.assert_allclose(denoised_files.above_floor([energies]), 2 * expected)
+
+
+@pytest.mark.parametrize(("preset", "settings", "expected"), [
+    ("speech", [], "for speech at 16,000 samples per second"),
+    ("speech-own", ["data.clean_source=/home/me/voices"], "for speech like those in voices"),
+    ("audio", ["data.clean_source=birds"], "for recordings like those in birds at 8,000"),
+    ("dan", ["data.clean_source=birds"], "for recordings like those in birds"),
+    ("spectral", [], "for sums of sines from 10 to 64 Hz at 256"),
+])
+def test_a_denoiser_says_what_it_is_for(preset, settings, expected):
+    described_settings = DESCRIBED.get(preset, ["data.sample_rate=16000"])
+    assert denoise.purpose(resolve(preset, [*described_settings, *settings])).startswith(expected)
+
+
+def test_names_and_folders_that_cannot_be_written_do_not_end_a_run(call, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("a", "m" * 251, "z"):
+        soundfile.write(tmp_path / "in.wav", noise(0.2), RATE)
+        os.rename(tmp_path / "in.wav", tmp_path / "in" / f"{name}.wav")
+    (tmp_path / "in/b").mkdir()
+    soundfile.write(tmp_path / "in/b/x.wav", noise(0.2), RATE)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/b").write_text("a file where a folder would be")
+    code, _, err = call(tmp_path / "in", "-o", tmp_path / "out")
+    assert code == 1 and "of 4 recordings were not denoised" in err and "Traceback" not in err
+    assert (tmp_path / "out/a.wav").exists() and (tmp_path / "out/z.wav").exists()
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read everything")
+def test_what_may_not_be_read_is_named(call, tmp_path):
+    (tmp_path / "in/locked").mkdir(parents=True)
+    soundfile.write(tmp_path / "in/a.wav", noise(0.2), RATE)
+    for name, path in (("locked", tmp_path / "in"), ("a.wav", tmp_path / "in/a.wav")):
+        (tmp_path / "in" / name).chmod(0)
+        code, _, err = call(path, "-o", tmp_path / "out")
+        (tmp_path / "in" / name).chmod(0o700)
+        assert code == 1 and name in one_error(err) and "Permission denied" in err

@@ -26,6 +26,14 @@ def called(name, *arguments, **environment):
                           capture_output=True, env=os.environ | environment, timeout=100)
 
 
+def small_denoiser(folder):
+    """The path of a checkpoint in the folder, as text."""
+    config = described("audio", "generator.channels=2", "generator.blocks=0")
+    write_checkpoint(folder / "best.pt",
+                     new_training(config, torch.device("cpu")).checkpoint(config))
+    return str(folder / "best.pt")
+
+
 @pytest.fixture
 def as_encoding(monkeypatch):
     """Run a script whose standard output has an encoding; returns code and printed bytes."""
@@ -57,13 +65,24 @@ def test_every_script_prints_on_every_terminal(encoding, as_encoding):
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_a_denoised_file_is_reported_on_every_terminal(encoding, as_encoding, tmp_path):
-    config = described("audio", "generator.channels=2", "generator.blocks=0")
-    write_checkpoint(tmp_path / "best.pt",
-                     new_training(config, torch.device("cpu")).checkpoint(config))
     soundfile.write(tmp_path / "in.wav", torch.randn(4000).numpy() / 9, 8000)
     code, out = as_encoding(encoding, "denoise", str(tmp_path / "in.wav"), "-o",
-                            str(tmp_path / "out.wav"), "--checkpoint", str(tmp_path / "best.pt"))
+                            str(tmp_path / "out.wav"), "--checkpoint", small_denoiser(tmp_path))
     assert code == 0 and b"real time" in out
+
+
+def test_damaged_mp3_are_a_line_each_and_what_is_missing_is_said(tmp_path):
+    (tmp_path / "in").mkdir()
+    soundfile.write(tmp_path / "in/whole.mp3", torch.randn(24_000).numpy() / 9, 8000)
+    content = (tmp_path / "in/whole.mp3").read_bytes()
+    (tmp_path / "in/cut.mp3").write_bytes(content[: len(content) // 2])
+    (tmp_path / "in/zeros.mp3").write_bytes(bytes(20_000))
+    result = called("denoise", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--checkpoint",
+                    small_denoiser(tmp_path), "training.device=cpu")
+    errors = result.stderr.decode().splitlines()
+    assert len(errors) == 2 and "zeros.mp3 is unreadable (damaged, or not audio)" in errors[0]
+    assert "1 of 3 recordings were not denoised" in errors[1]
+    assert result.stdout.decode().count("it ends early") == 1
 
 
 def test_a_process_with_a_plain_terminal_ends_well():
@@ -99,8 +118,22 @@ def test_a_closed_stream_is_no_fault(closed):
     assert result.returncode == 0
 
 
+def test_a_recording_is_denoised_without_any_stream(tmp_path):
+    soundfile.write(tmp_path / "in.wav", torch.randn(4000).numpy() / 9, 8000)
+    arguments = ["in.wav", "--checkpoint", small_denoiser(tmp_path), "training.device=cpu"]
+    result = subprocess.run([sys.executable, str(REPOSITORY / "denoise.py"), *arguments],
+                            cwd=tmp_path, preexec_fn=lambda: os.closerange(0, 3))
+    assert result.returncode == 0 and soundfile.info(tmp_path / "in.denoised.wav").frames == 4000
+
+
 def test_a_fault_needs_no_standard_error():
     result = subprocess.run([sys.executable, str(REPOSITORY / "models.py"), "--nonsense"],
                             preexec_fn=lambda: os.close(2))
     assert result.returncode == 2
 
+
+
+def test_a_bar_is_drawn_at_a_terminal_alone(overrides, script, monkeypatch):
+    assert "signal/s" not in script("create_data", *overrides)[2]
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert "signal/s" in script("create_data", *overrides)[2]
