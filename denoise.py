@@ -148,12 +148,10 @@ def choose_checkpoint(options, config):
 def purpose(config):
     """What a denoiser is made for, in words, by the configuration of its training."""
     data = config.data
-    sounds = RECORDED_PRESETS.get(config.preset, "recordings")
-    if data.clean_source:
-        sounds += f" like those in {Path(data.clean_source).name}"
-    elif config.preset not in RECORDED_PRESETS:
-        sounds = f"sums of sines from {data.low_freq:g} to {data.high_freq:g} Hz"
-    return f"for {sounds} at {data.sample_rate:,} samples per second"
+    sines = f"sums of sines from {data.low_freq:g} to {data.high_freq:g} Hz"
+    sounds = RECORDED_PRESETS.get(config.preset, "recordings" if data.clean_source else sines)
+    trained = f", trained on {Path(data.clean_source).name}" if data.clean_source else ""
+    return f"for {sounds} at {data.sample_rate:,} samples per second{trained}"
 
 
 def plan(inputs, output, overwrite):

@@ -628,9 +628,9 @@ def test_energy_above_the_floor_is_that_of_the_frames_that_are_louder():
 
 @pytest.mark.parametrize(("preset", "settings", "expected"), [
     ("speech", [], "for speech at 16,000 samples per second"),
-    ("speech-own", ["data.clean_source=/home/me/voices"], "for speech like those in voices"),
-    ("audio", ["data.clean_source=birds"], "for recordings like those in birds at 8,000"),
-    ("dan", ["data.clean_source=birds"], "for recordings like those in birds"),
+    ("speech-own", ["data.clean_source=/home/me/voices"], "for speech at 16,000 samples per second, trained on voices"),
+    ("audio", ["data.clean_source=birds"], "for recordings at 8,000 samples per second, trained on birds"),
+    ("dan", ["data.clean_source=birds"], "for recordings at 256"),
     ("spectral", [], "for sums of sines from 10 to 64 Hz at 256"),
 ])
 def test_a_denoiser_says_what_it_is_for(preset, settings, expected):
