@@ -628,8 +628,10 @@ def test_energy_above_the_floor_is_that_of_the_frames_that_are_louder():
 
 @pytest.mark.parametrize(("preset", "settings", "expected"), [
     ("speech", [], "for speech at 16,000 samples per second"),
-    ("speech-own", ["data.clean_source=/home/me/voices"], "for speech at 16,000 samples per second, trained on voices"),
-    ("audio", ["data.clean_source=birds"], "for recordings at 8,000 samples per second, trained on birds"),
+    ("speech-own", ["data.clean_source=/home/me/voices"],
+     "for speech at 16,000 samples per second, trained on voices"),
+    ("audio", ["data.clean_source=birds"],
+     "for recordings at 8,000 samples per second, trained on birds"),
     ("dan", ["data.clean_source=birds"], "for recordings at 256"),
     ("spectral", [], "for sums of sines from 10 to 64 Hz at 256"),
 ])
