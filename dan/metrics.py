@@ -80,16 +80,21 @@ def stoi(clean, estimate, sample_rate):
 def speech_quality(clean, estimate, sample_rate):
     """Perceptual evaluation of speech quality, from 1 to 4.6; NaN where it finds no utterance.
 
-    ITU-T P.862.2 (wide-band) at 16,000 samples per second, P.862.1 (narrow-band) at 8,000, and no
-    other; signals (count, length). Needs pesq.
+    Where it finds one in the clean signal alone, the estimate has lost it: 1. ITU-T P.862.2
+    (wide-band) at 16,000 samples per second, P.862.1 (narrow-band) at 8,000, and no other; signals
+    (count, length). Needs pesq.
     """
-    values, band = [], "wb" if sample_rate == 16_000 else "nb"
-    for one, other in zip(clean, estimate, strict=True):
+    def quality(one, other):
         try:
-            values.append(pesq.pesq(sample_rate, one, other, band))
-        except pesq.PesqError:
-            values.append(np.nan)
-    return np.array(values)
+            with np.errstate(invalid="ignore"):
+                return pesq.pesq(sample_rate, one, other, "wb" if sample_rate == 16_000 else "nb")
+        except (pesq.PesqError, ValueError):  # the latter for silence
+            return np.nan
+
+    values = np.array([quality(one, other) for one, other in zip(clean, estimate, strict=True)])
+    for index in np.flatnonzero(np.isnan(values)):
+        values[index] = 1 + 0 * quality(clean[index], clean[index])
+    return values
 
 
 def mean_absolute_error(clean, estimate):

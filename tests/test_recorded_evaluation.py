@@ -93,6 +93,8 @@ def test_intelligibility_and_quality_are_measured():
     assert (metrics.speech_quality(clean, worse, RATE)
             < metrics.speech_quality(clean, better, RATE)).all()
     assert np.isnan(metrics.speech_quality(clean * 0, clean, RATE)[0])
+    # Who wipes a voice out is not left out of the mean.
+    assert metrics.speech_quality(clean, clean * 0, RATE)[0] == 1
 
 
 def test_a_listening_page_needs_nothing_else(tmp_path):
