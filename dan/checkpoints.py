@@ -17,7 +17,7 @@ from zipfile import ZIP_STORED, ZipFile
 import torch
 
 from dan.configuration import from_dict
-from dan.errors import ConfigurationError, UserError
+from dan.errors import ConfigurationError, UserError, is_lack_of_memory
 from dan.files import check_regular, write_bytes
 from dan.settings import is_finite
 
@@ -59,6 +59,8 @@ def read_checkpoint(path, device="cpu", of_training=True):
         check_archive(path)
         checkpoint = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # damaged bytes lead the unpickler to errors of any kind
+        if is_lack_of_memory(error):
+            raise
         raise UserError(f"{path} is damaged or no checkpoint; train again or restore it") from error
     version = checkpoint.get("format") if isinstance(checkpoint, dict) else None
     if isinstance(version, int) and version != FORMAT:
@@ -79,9 +81,10 @@ def read_checkpoint(path, device="cpu", of_training=True):
 
 
 def check_archive(path):
-    """Raise an error unless the file is a zip file as torch.save writes it, for data like these.
+    """Raise an error unless the file is a whole zip file as torch.save writes it, for such data.
 
-    To read it then takes time and memory in proportion to its size.
+    To read it then takes time and memory in proportion to its size. And its tensors are as they
+    were written: torch.load does not check their checksums.
     """
     with ZipFile(path) as archive:
         for member in archive.infolist():
@@ -89,6 +92,8 @@ def check_archive(path):
                 raise ValueError("torch.save compresses nothing")
             if member.filename.endswith(".pkl"):
                 check_pickle(archive.read(member))
+        if archive.testzip():
+            raise ValueError("a checksum does not fit")
 
 
 def check_pickle(pickled):

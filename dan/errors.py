@@ -40,9 +40,7 @@ def run(main):
     except UserError as error:
         end(error, error.exit_code)
     except (MemoryError, RuntimeError) as error:
-        # torch has no error of its own for this on a CPU.
-        if isinstance(error, RuntimeError) and "allocate memory" not in str(error) \
-                and "out of memory" not in str(error):
+        if not is_lack_of_memory(error):
             raise
         end("not enough memory; make the data, the batch or the network smaller", 1)
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
@@ -63,6 +61,12 @@ def end(message, exit_code):
     ignore_signals()
     print(in_words(message), file=sys.stderr)
     sys.exit(exit_code)
+
+
+def is_lack_of_memory(error):
+    """Whether an error says so; torch has no error of its own for it on a CPU."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(
+        sign in str(error) for sign in ("allocate memory", "out of memory")))
 
 
 def ignore_signals():

@@ -244,6 +244,26 @@ def test_small_checkpoints_do_not_unfold(kind, small, folder):
         load_generator(path)
 
 
+def test_a_lack_of_memory_is_not_taken_for_damage(small, monkeypatch):
+    def load(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to ...")
+
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(RuntimeError, match="allocate memory"):
+        read_checkpoint(small.checkpoint_folder / "last.pt")
+
+
+def test_a_single_changed_bit_of_any_tensor_is_noticed(small, folder):
+    sound, path = (small.checkpoint_folder / "last.pt").read_bytes(), folder / "changed.pt"
+    weights = torch.load(small.checkpoint_folder / "last.pt", weights_only=True)["generator"]
+    for values in weights.values():
+        if values.any():
+            content = values.numpy().tobytes()
+            path.write_bytes(sound.replace(content, bytes([content[0] ^ 1]) + content[1:]))
+            with pytest.raises(UserError, match=r"changed\.pt is damaged"):
+                load_generator(path)
+
+
 PLAIN = JSON | st.just(torch.zeros(2)) | st.just((1, 2)) | st.integers(0, 3).map(torch.ones)
 
 
