@@ -125,7 +125,7 @@ class DiscriminatorConfig:
 class TrainingConfig:
     batch_size: int = setting(50, "signals per training step", 1, 1_000_000)
     pretrain_epochs: int = setting(40, "epochs of the generator alone", 0, 1_000_000)
-    max_epochs: int = setting(160, "epochs of both phases together, at most", 1, 1_000_000,
+    max_epochs: int = setting(160, "epochs of both phases together, at most", 1, 100_000,
                               free_on_resume=True)
     patience: int = setting(
         50, "adversarial epochs without a better validation reconstruction loss before stopping",
