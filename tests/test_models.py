@@ -106,7 +106,7 @@ def spoil(weights, kind):
 
 @pytest.mark.parametrize(("kind", "message"), [
     ("nan", "not finite"), ("infinite", "not finite"), ("zero", "nothing but zeros"),
-    ("complex", "do not fit"), ("integer", "do not fit"), ("double", "do not fit"),
+    ("complex", "damaged"), ("integer", "do not fit"), ("double", "damaged"),
     ("variance", "below zero"),
 ])
 def test_weights_that_no_training_leaves_are_refused(kind, message, config, tmp_path):

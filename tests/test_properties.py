@@ -281,6 +281,7 @@ def test_checkpoints_with_other_things_in_them_are_taken_or_refused(path, conten
         assert str(place) in str(error)
 
 
+@pytest.mark.filterwarnings("ignore:.*not finite")
 @cases(25)
 @given(array=stn.arrays(
     st.one_of(stn.floating_dtypes(sizes=(16, 32, 64)), stn.integer_dtypes()),
