@@ -1,7 +1,7 @@
 # make run    set up, then create the data, check it, train and evaluate (ARGS="--preset dan-small")
 # make setup  make the environment .venv alone
 # make demo   set up, then denoise an example and say where to listen
-# make test   set up, lint and test
+# make test   set up, lint, and test on two cores
 # make docs   make docs/settings.md out of config.py
 PYTHON ?= python3
 ARGS ?=
@@ -22,7 +22,7 @@ demo: .venv/installed
 
 test: .venv/installed-dev
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -q tests
+	$(BIN)/python -m pytest -q -n 2 tests
 	ONEDNN_MAX_CPU_ISA=AVX512_CORE $(BIN)/python -m pytest -q tests/test_precision.py
 
 benchmark: .venv/installed-dev

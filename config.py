@@ -26,23 +26,19 @@ class DataConfig(sections.DataSection):
         0.0, "amplitudes are uniform in 1 ± this; 0 makes them equal", 0, 1
     )
     random_phase: bool = setting(False, "draw the phases of the sines; otherwise they are zero")
-    clean_source: str = setting("", "folder of clean recordings to cut signals from; empty: sines",
-                                for_creation=True)
+    clean_source: str = setting("", "folder of clean recordings to cut signals from; empty: sines")
     noise_source: str = setting(
         "", "folder of noise recordings, or synthetic (noise of many kinds), or both: "
-        "synthetic,folder; empty: Gaussian white noise", for_creation=True,
+        "synthetic,folder; empty: Gaussian white noise",
     )
     source_rate: int = setting(
         0, "samples per second of .npy recordings; 0 takes sample_rate", 0, 768_000,
-        for_creation=True,
     )
     noise_speed: float | Range = setting(
         1.0, "a range low,high plays noise recordings at speeds drawn from it", 0.1, 10,
-        for_creation=True,
     )
     white_share: float = setting(
         0.0, "share of the noise signals that are white noise, with a noise_source", 0, 1,
-        for_creation=True,
     )
     clean_speed: float | Range = setting(
         1.0, "a range low,high plays streamed clean recordings at speeds drawn from it", 0.1, 10
@@ -206,13 +202,14 @@ class EvaluationConfig(sections.EvaluationSection):
 @dataclass(frozen=True)
 class PathsConfig:
     data: str = setting("data", "folder of the signals; relative to the repository, or absolute")
-    images: str = setting("images", "folder of the figures, which has a folder for each preset")
+    images: str = setting("images", "folder of the figures, which has a folder for each training")
     checkpoints: str = setting("checkpoints", "folder of the trained networks, likewise")
 
 
 @dataclass(frozen=True)
 class Config(sections.WholeConfig):
     preset: str = "dan"
+    name: str = "dan"  # of the training: its folder in checkpoints and in images
     data: DataConfig = DataConfig()
     generator: sections.GeneratorSection = WaveformGeneratorConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()

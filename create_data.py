@@ -17,6 +17,7 @@ import numpy as np
 
 from dan import figures, plots
 from dan.command_line import parse_arguments
+from dan.configuration import resolve
 from dan.errors import UserError, run
 from dan.listening import write_wavs
 from dan.progress import track
@@ -84,7 +85,8 @@ def create_data(config):
             write_wavs(paths, examples[split], data.sample_rate)
     checksums |= {kind: stored["checksum"] for kind, stored in facts["streamed"].items()}
     write_manifest(folder, {"complete": True, "counts": counts, "checksums": checksums,
-                            "data": asdict(data), **facts})
+                            "data": asdict(data), "preset": asdict(resolve(config.preset).data),
+                            **facts})
     return examples, counts
 
 

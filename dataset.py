@@ -22,7 +22,7 @@ from dan.signals import (
     slowing_matrix,
 )
 from dan.sources import Recording, draw_pairs
-from dan.storage import check_manifest, created_with, load_recordings, load_signals
+from dan.storage import as_created, check_manifest, load_recordings, load_signals
 
 NUM_FACTORS = 32
 LONGEST_MATRIX = 1024  # samples; matrices grow with the square of the length
@@ -30,7 +30,8 @@ MOST_COPIED = 100_000  # signals, of which slower ones are made all at once
 
 
 def main():
-    config, _ = parse_arguments(__doc__)
+    config, options = parse_arguments(__doc__)
+    config = as_created(config, options.overrides)
     train_loader, _ = loaders(config)
     for split in check_manifest(config)["counts"]:
         describe(split, StoredPairs(config, split), signals_at_once(config.data))
@@ -130,7 +131,7 @@ class StreamedPairs(Dataset):
     """
 
     def __init__(self, config, device="cpu"):
-        self.data, self.device = created_with(config), torch.device(device)
+        self.data, self.device = config.data, torch.device(device)
         self.voices, self.noise = load_sources(config)
         self.seeds = config.data.seed, config.training.seed
         self.batch_size = config.training.batch_size

@@ -2,10 +2,10 @@
 
     python denoise.py noisy.wav -o clean.wav
     python denoise.py recordings more.flac -o cleaned --dry 0.1
-    python denoise.py noisy.wav -o clean.wav --checkpoint my/best.pt --listen clean.html
+    python denoise.py noisy.wav -o clean.wav --name my-training --listen clean.html
 
-The denoiser is the one that you trained last for recordings; if you have trained none, it is the
-one for speech that comes with the project, pretrained/speech.pt. The same from Python:
+The denoiser is the one for speech that comes with the project, pretrained/speech.pt, unless you
+name a training of yours: --name my-training. The same from Python:
 
     from denoise import Denoiser
     denoiser = Denoiser.load("pretrained/speech.pt")
@@ -104,7 +104,7 @@ def add_options(parser):
                         help="file for one recording (default: noisy.denoised.wav beside "
                              "noisy.wav); folder for several, which mirrors theirs")
     parser.add_argument("--checkpoint", metavar="FILE",
-                        help="the trained denoiser (default: best.pt of --preset, or as above)")
+                        help="the trained denoiser (default: best.pt of --name, or as above)")
     parser.add_argument("--dry", type=float, default=0.0, metavar="0..1",
                         help="share of the recording as it was that is mixed back in (default: 0)")
     parser.add_argument("--narrow", action="store_true",
@@ -128,21 +128,10 @@ def beside(inputs):
 
 
 def choose_checkpoint(options, config):
-    """The path of the denoiser that is asked for; the latest of the user's own; or the shipped one.
-    """
+    """The path of the denoiser that is asked for, or of the shipped one."""
     if options.checkpoint:
         return Path(options.checkpoint)
-    if options.preset:
-        path = config.checkpoint_folder / "best.pt"
-        others = sorted(config.checkpoint_folder.parent.glob(f"*-hz/{config.preset}/best.pt"))
-        if others and not path.exists():
-            rate = others[0].parent.parent.name.removesuffix("-hz")
-            raise UserError(f"{path} is missing, but {others[0]} is there; give "
-                            f"data.sample_rate={rate}")
-        return path
-    folder = config.checkpoint_folder.parent
-    own = [path for name in RECORDED_PRESETS if (path := folder / name / "best.pt").is_file()]
-    return max(own, key=lambda path: path.stat().st_mtime, default=PRETRAINED)
+    return config.checkpoint_folder / "best.pt" if options.name or options.preset else PRETRAINED
 
 
 def purpose(config):

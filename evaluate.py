@@ -1,16 +1,18 @@
 """Measure trained denoisers against other estimators and the limit of all of them.
 
     python evaluate.py
-    python evaluate.py --preset dan-small
-    python evaluate.py --preset speech --checkpoint pretrained/speech.pt   # with data of its preset
-    python evaluate.py --presets dan dan-published dan-small spectral      # in one table
+    python evaluate.py --name my-training
+    python evaluate.py --compare dan spectral dan/earlier-1      # trainings by name, in one table
+    python evaluate.py --compare my-speech pretrained/speech.pt  # or checkpoints, on the same data
+    python evaluate.py --list                                    # all trainings
 
 On the validation signals, and on test signals that no decision of a training saw: sines are drawn
 afresh; of recordings create_data.py has kept some for the test. Prints a table, writes
-evaluation.json to checkpoints/<preset>/, and to images/<preset>/ figures and, in sounds/, the first
-signals as WAV files: clean, mixed and denoised. With --presets, writes all to images/<preset>/A+B/,
-with sweeps over the input SNR, the spacing and the number of sines; with --checkpoint, to a folder
-named so.
+evaluation.json to checkpoints/<name>/, and to images/<name>/ figures and, in sounds/, the first
+signals as WAV files: clean, mixed and denoised. With --compare, prints in which settings the
+trainings differ and writes all to images/comparisons/A+B/, with sweeps over the input SNR, the
+spacing and the number of sines. The data are those of --preset or, where it is not given, those of
+the first training's preset.
 """
 
 import json
@@ -42,6 +44,7 @@ from dan.recorded_evaluation import (
     recorded_metrics,
     write_examples,
 )
+from dan.sections import REPOSITORY
 from dan.signals import count_sines, draw, unknowns_per_sine
 from dan.sine_fits import (
     MOST_SINES,
@@ -50,7 +53,7 @@ from dan.sine_fits import (
     sinusoid_oracle,
     with_known_numbers,
 )
-from dan.storage import created_with, load_signals, noise_kinds
+from dan.storage import as_created, load_signals, noise_kinds
 from dan.sweeps import (
     BOUND,
     measure_outside,
@@ -61,6 +64,7 @@ from dan.sweeps import (
 )
 from dan.tables import estimate_all, print_table, summarise
 from dan.trained import apply_generator, load_generator
+from dan.trainings import list_trainings, print_differences
 from models import count_parameters
 
 NUM_SOUNDS = 5  # signals that are written as WAV files
@@ -90,17 +94,24 @@ METRICS = {
 
 def main():
     config, options = parse_arguments(__doc__, add_options)
+    if options.list:
+        list_trainings(REPOSITORY / config.paths.checkpoints)
+        return
     paths = denoiser_paths(config, options)
-    denoisers, results = load_denoisers(config, paths)
+    if options.compare and not options.preset:
+        first = load_generator(next(iter(paths.values())))[1].preset
+        config = resolve(first, options.overrides, options.name)
+    config = as_created(config, options.overrides)
+    denoisers, configs, results = load_denoisers(config, paths)
     image_folder = config.image_folder
     json_path = config.checkpoint_folder / "evaluation.json"
-    if options.presets or options.checkpoint:  # others than the preset's own: a folder for each
-        image_folder = config.image_folder / joined(denoisers)
+    if options.compare:
+        image_folder = REPOSITORY / config.paths.images / "comparisons" / joined(denoisers)
         json_path = image_folder / "evaluation.json"
     sounds = sound_paths(image_folder / "sounds", denoisers)
     figures.refuse_to_replace([json_path, *(image_folder / name for name in (*FIGURES, PAGE)),
                                *(path for paths in sounds for path in paths.values())])
-    recorded = created_with(config).is_recorded
+    recorded = config.data.is_recorded
     signals = {split: [load_signals(config, split, kind)[:, 0].numpy()
                        for kind in ("clean", "mixed")]
                for split in ("validation", "test")[: 1 + recorded]}
@@ -120,19 +131,23 @@ def main():
     # The figures show the last split, the test signals.
     draw_figures(image_folder, config.data, f"{len(clean)} {split} signals", clean, estimates,
                  values)
-    for number, paths in enumerate(sounds[: len(clean)]):
+    for number, files in enumerate(sounds[: len(clean)]):
         heard = {"clean": clean, "mixed": mixed,
                  **{f"denoised_{name}": estimates[name] for name in denoisers}}
-        write_wavs(paths, {kind: x[number] for kind, x in heard.items()}, config.data.sample_rate)
+        write_wavs(files, {kind: x[number] for kind, x in heard.items()}, config.data.sample_rate)
     if recorded:
         kinds = noise_kinds(config)
         results["groups"] = measure_groups(values, clean, mixed, kinds)
         print_groups(results["groups"], metrics)
         write_examples(image_folder / PAGE, clean, mixed, estimates, values, kinds, metrics,
                        config.data, next(iter(denoisers)))
-    if options.presets:
-        checkpoints = {n: read_checkpoint(folder_of(config, n) / "last.pt") for n in denoisers}
-        figures.save(plots.training_curves(checkpoints), image_folder / "training_curves.png")
+    if options.compare:
+        checkpoints = {name: read_checkpoint(path.with_name("last.pt"))
+                       for name, path in paths.items() if path.with_name("last.pt").exists()}
+        if len(paths) > 1:
+            print_differences(configs)
+        if checkpoints:
+            figures.save(plots.training_curves(checkpoints), image_folder / "training_curves.png")
         figures.save(plots.comparison(results["signals"][split], split),
                    image_folder / "comparison.png")
         if not recorded:
@@ -150,48 +165,49 @@ def main():
 
 def add_options(parser):
     parser.add_argument(
-        "--presets", nargs="+", metavar="NAME",
-        help="compare these trained presets; those that are not trained are left out",
+        "--compare", nargs="+", metavar="NAME",
+        help="compare trainings of these names, or checkpoints; what is missing is left out",
     )
-    parser.add_argument("--checkpoint", metavar="FILE",
-                        help="measure this denoiser instead of the preset's own")
+    parser.add_argument("--list", action="store_true", help="list all trainings, and end")
 
 
 def denoiser_paths(config, options):
     """{name: checkpoint} of what is to be measured; raises UserError if none of it is there."""
-    if options.checkpoint and options.presets:
-        raise ConfigurationError("--checkpoint measures one denoiser and --presets several; choose")
-    if options.checkpoint:
-        return {Path(options.checkpoint).stem: Path(options.checkpoint)}
-    if not options.presets:
-        return {config.preset: config.checkpoint_folder / "best.pt"}
-    paths = {name: folder_of(config, name) / "best.pt" for name in options.presets}
-    for name in [name for name, path in paths.items() if not path.exists()]:
-        print(f"left out {name}, which is not trained: {paths.pop(name)} is missing",
-              file=sys.stderr)
+    if not options.compare:
+        return {config.name: config.checkpoint_folder / "best.pt"}
+    paths = {}
+    for given in options.compare:
+        name, path = given, REPOSITORY / config.paths.checkpoints / given / "best.pt"
+        if given.endswith(".pt"):
+            path = Path(given)
+            name = path.parent.name if path.stem in ("best", "last") else path.stem
+        if not path.exists():
+            print(f"left out {given}, which is not trained: {path} is missing", file=sys.stderr)
+        elif name in paths:
+            raise ConfigurationError(f"two of those to compare are called {name}; rename one")
+        else:
+            paths[name] = path
     if not paths:
-        raise UserError(f"none of {', '.join(options.presets)} is trained; run train_gan.py "
-                        "--preset NAME")
+        raise UserError(f"none of {', '.join(options.compare)} is trained; run train_gan.py")
     return paths
 
 
 def joined(names):
-    """Names as one, within what file systems allow."""
-    name = "+".join(names)
+    """Names as one that file systems allow."""
+    name = "+".join(names).replace("/", ".")
     return name if len(name) <= 200 else f"{name[:190]}+{zlib.crc32(name.encode()):08x}"
 
 
 def sound_paths(folder, denoisers):
     """For each of the first signals the WAV files {"clean", "mixed" or "denoised_NAME": path}."""
     kinds = "clean", "mixed", *(f"denoised_{name}" for name in denoisers)
-    return [{kind: folder / f"{number:02d}_{kind}.wav" for kind in kinds}
+    return [{kind: folder / f"{number:02d}_{kind.replace('/', '.')}.wav" for kind in kinds}
             for number in range(1, NUM_SOUNDS + 1)]
 
 
 def load_denoisers(config, paths):
-    """({name: generator}, results to be): the trained generators, and what is to be said of them.
-    """
-    denoisers = {}
+    """({name: generator}, {name: Config}, results to be) of trained generators."""
+    denoisers, configs = {}, {}
     results = {"made_by": figures.MARK, "preset": config.preset, "denoisers": {}, "signals": {}}
     for name, path in paths.items():
         generator, trained = load_generator(path)
@@ -203,20 +219,13 @@ def load_denoisers(config, paths):
         last = {"epoch": None, "seconds": None}
         if path.with_name("last.pt").exists() and path.name == "best.pt":
             last = read_checkpoint(path.with_name("last.pt"))
-        denoisers[name] = generator
+        denoisers[name], configs[name] = generator, trained
         results["denoisers"][name] = {
             "parameters": count_parameters(generator),
             "epochs": last["epoch"],
             "training_seconds": last["seconds"],
         }
-    return denoisers, results
-
-
-def folder_of(config, preset):
-    """The checkpoint folder of another preset: under this run's paths, or its own at this rate."""
-    beside = config.checkpoint_folder.parent / resolve(preset).preset
-    own = resolve(preset, [f"data.sample_rate={config.data.sample_rate}"]).checkpoint_folder
-    return own if own.exists() and not beside.exists() else beside
+    return denoisers, configs, results
 
 
 def all_estimators(config, recorded, denoisers):

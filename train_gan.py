@@ -2,7 +2,7 @@
 
     python train_gan.py
     python train_gan.py --preset dan-small training.max_epochs=60
-    python train_gan.py --resume            # go on from checkpoints/<preset>/last.pt
+    python train_gan.py --resume            # go on from checkpoints/<name>/last.pt
     python train_gan.py --restart           # begin anew; the earlier training is moved aside
     python train_gan.py --preset speech-own --from pretrained/speech.pt     # train that on
 
@@ -13,6 +13,7 @@ images/<preset>/. Next: python evaluate.py
 import math
 import time
 from collections import defaultdict
+from dataclasses import replace
 
 import torch
 
@@ -29,7 +30,7 @@ from dan.files import locked
 from dan.losses import GAN_LOSSES, RECONSTRUCTION_LOSSES, feature_loss
 from dan.metrics import snr_db
 from dan.progress import track
-from dan.storage import as_created, check_manifest, created_with, fingerprint
+from dan.storage import as_created, check_manifest, fingerprint
 from dan.trained import apply_generator, load_generator, take_generator
 from dan.training import (
     best_epoch,
@@ -61,6 +62,7 @@ def main():
     if not options.resume and not options.restart:
         refuse_to_replace(config.checkpoint_folder)
     figures.refuse_to_replace(figure_paths(config))
+    config = as_created(config, options.overrides)
     state = run_training(config, options.resume, options.restart, options.begin_with, draws=True)
     best, signals = best_epoch(state.history), state.epoch * config.data.num_train
     print(f"{state.epoch} epochs in {state.seconds:.0f} s, {signals / state.seconds:,.0f} signals "
@@ -79,7 +81,7 @@ def run_training(config, resumes=False, restarts=False, begin_with=None, draws=F
     draws: draw the figures in the end.
     """
     make_deterministic()
-    config = as_created(config)
+    config = replace(config, data=config.data.by_last_names())
     if config.training.threads:
         torch.set_num_threads(config.training.threads)
     processes.check_batch(min(config.training.batch_size, config.data.num_train))
@@ -137,7 +139,7 @@ def describe(state, config):
     """Print what is trained, and how precisely."""
     sizes = (f"{name} {count_parameters(network):,} parameters" for name, network in
              (("generator", state.generator), ("discriminator", state.discriminator)))
-    print(created_with(config).in_words)
+    print(config.data.in_words)
     print(f"preset {config.preset} on {state.device}: {', '.join(sizes)}")
     training = config.training
     print(f"batches of {training.batch_size} signals; peak learning rates: generator "

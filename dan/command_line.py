@@ -36,6 +36,8 @@ def parse_arguments(description, add_options=None,
         "--preset", metavar="NAME",
         help=f"one of: {', '.join(PRESETS)} (default: {default_preset})",
     )
+    parser.add_argument("--name", metavar="NAME",
+                        help="name of the training, and of its folders (default: the preset's)")
     if add_options:
         add_options(parser)
     parser.add_argument(
@@ -48,7 +50,7 @@ def parse_arguments(description, add_options=None,
     options = parser.parse_intermixed_args([text for text in sys.argv[1:] if text not in overrides])
     options.overrides = overrides + options.overrides
     preset = default_preset if options.preset is None else options.preset
-    config = resolve(preset, options.overrides)
+    config = resolve(preset, options.overrides, options.name)
     if options.help:
         parser.epilog = "\n".join([
             f"settings with their current values (preset {config.preset}):",

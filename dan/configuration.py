@@ -1,5 +1,6 @@
 """The configuration of a run: a preset with overrides, and its stored form."""
 
+import re
 from dataclasses import asdict, fields, replace
 
 import config as settings_file
@@ -10,14 +11,18 @@ from dan.settings import list_settings, nearest, parse
 from presets import DEFAULT_PRESET, PRESETS
 
 
-def resolve(preset=DEFAULT_PRESET, overrides=()):
+def resolve(preset=DEFAULT_PRESET, overrides=(), name=None):
     """The configuration of a preset with `section.key=value` texts applied, validated.
 
+    name: of the training; that of the preset where it is not given.
     Raises ConfigurationError, naming the key, the value and the nearest valid name or range.
     """
     if preset not in PRESETS:
         raise ConfigurationError(f"unknown preset '{preset}'{nearest(preset, PRESETS)}")
-    config = replace(PRESETS[preset], preset=preset)
+    name = preset if name is None else name
+    if not re.fullmatch(r"\w[\w.+-]*(/\w[\w.+-]*)*", name):
+        raise ConfigurationError(f"'{name}' is not a name; use letters, digits, _ . + and -")
+    config = replace(PRESETS[preset], preset=preset, name=name)
     known = {key: item for key, _, item in list_settings(config)}
     for override in overrides:
         key, equals, text = override.partition("=")
@@ -29,23 +34,9 @@ def resolve(preset=DEFAULT_PRESET, overrides=()):
         value = parse(key, text, known[key].type)
         config = replace(config, **{section: replace(getattr(config, section), **{name: value})})
     config.check_ranges()
-    if config.data.sample_rate != PRESETS[preset].data.sample_rate:
-        config = replace(config, paths=folders_at(config.data.sample_rate, config.paths, overrides))
     config = config.filled()
     config.check()
     return config
-
-
-def folders_at(sample_rate, paths, overrides):
-    """The folders of a preset at another sample rate than its own, beside those at its own.
-
-    Those that are overridden are as they are given.
-    """
-    names = [item.name for item in fields(paths)]
-    return replace(paths, **{
-        name: f"{getattr(paths, name)}/{sample_rate}-hz" for name in names
-        if not any(override.startswith(f"paths.{name}=") for override in overrides)
-    })
 
 
 def to_dict(config):
@@ -65,13 +56,14 @@ def from_dict(stored):
         kind = generator.pop("kind")
         sections = {
             item.name: item.type(**stored[item.name])
-            for item in fields(Config) if item.name not in ("preset", "generator")
+            for item in fields(Config) if item.name not in ("preset", "name", "generator")
         }
-        if type(stored["preset"]) is not str:
-            raise TypeError("the preset is no name")
+        names = stored["preset"], stored.get("name", stored["preset"])
+        if not all(type(name) is str for name in names):
+            raise TypeError("the preset or the name is not text")
         settings_of = {family.kind(): family for family in vars(settings_file).values()
                        if isinstance(family, type) and issubclass(family, GeneratorSection)}
-        chosen = Config(stored["preset"], generator=settings_of[kind](**generator), **sections)
+        chosen = Config(*names, generator=settings_of[kind](**generator), **sections)
         chosen.check()
     except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
         raise ConfigurationError(

@@ -143,11 +143,11 @@ class WholeConfig:
 
     @property
     def image_folder(self):
-        return REPOSITORY / self.paths.images / self.preset
+        return REPOSITORY / self.paths.images / self.name
 
     @property
     def checkpoint_folder(self):
-        return REPOSITORY / self.paths.checkpoints / self.preset
+        return REPOSITORY / self.paths.checkpoints / self.name
 
     @property
     def test_data(self):

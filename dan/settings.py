@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from dataclasses import field, fields
+from dataclasses import field, fields, is_dataclass
 
 from dan.errors import ConfigurationError
 
@@ -14,8 +14,7 @@ def setting(default, meaning, low=None, high=None, **traits):
     """A field of a configuration: its default, its meaning with the unit, and its range.
 
     traits: `choices` (a tuple of the values it may take), `odd` or `power_of_two` (whole numbers
-    of that kind alone), `free_on_resume` (it may differ between a training and its continuation),
-    `for_creation` (create_data.py alone needs it; the scripts after it may leave it out).
+    of that kind alone), `free_on_resume` (it may differ between a training and its continuation).
     """
     return field(default=default, metadata={"meaning": meaning, "low": low, "high": high, **traits})
 
@@ -23,8 +22,8 @@ def setting(default, meaning, low=None, high=None, **traits):
 def list_settings(config):
     """Every setting of `config` as (key, value, dataclass field), in the order of config.py."""
     for section in fields(config):
-        if section.name != "preset":
-            values = getattr(config, section.name)
+        values = getattr(config, section.name)
+        if is_dataclass(values):
             for item in fields(values):
                 yield f"{section.name}.{item.name}", getattr(values, item.name), item
 

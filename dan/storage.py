@@ -10,19 +10,20 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from dan.configuration import resolve
 from dan.errors import ConfigurationError, UserError
 from dan.files import write_atomically, write_bytes
 from dan.recordings import map_array
 from dan.sections import MOST_STORED
+from dan.settings import as_text
 from dan.signal_files import CURE, header_of, read_signals
 from dan.signals import SPLITS
-from presets import PRESETS
 
 KINDS = ("clean", "noise", "mixed")
 
@@ -190,38 +191,62 @@ def check_manifest(config):
     ):
         raise UserError(f"{path} lacks checksums, as that of an earlier version does; {CURE}")
     stored = manifest.get("data")
-    stored = stored if isinstance(stored, dict) else {}
-    sources = {name: str(stored.get(name, "")) for name in ("clean_source", "noise_source")}
-    by_last_names = replace(config.data, **sources).by_last_names()
+    if not isinstance(stored, dict) or not isinstance(manifest.get("preset"), dict):
+        raise UserError(f"{path} lacks settings, as that of an earlier version does; {CURE}")
     if (stored.get("clean_source") or stored.get("noise_source")) and "test" not in checksums:
         raise UserError(f"{path} lacks test signals, as that of an earlier version does; {CURE}")
     for item in fields(config.data):
-        value = getattr(config.data, item.name)
-        usual = PRESETS[config.preset].data
-        if item.metadata.get("for_creation") and value == getattr(usual, item.name):
-            continue  # it need not be said again
-        if item.name == "num_train" and config.data.stream:
-            continue  # the size of an epoch has no part in what is stored
-        if item.name in sources and value == getattr(by_last_names, item.name):
-            continue
-        if stored.get(item.name) != (list(value) if isinstance(value, tuple) else value):
-            raise UserError(f"{path} has data.{item.name}={stored.get(item.name)}, the "
-                            f"configuration has {value}; {CURE}")
+        own, created = text_of(getattr(config.data, item.name)), text_of(stored.get(item.name))
+        if own != created and not is_free(item.name, stored) and not names_same(own, created):
+            raise UserError(f"{path} has data.{item.name}={created}, the configuration has {own}; "
+                            f"{CURE}")
     return manifest
 
 
-def created_with(config):
-    """The DataConfig that create_data.py used: what names the sources need not be said again."""
-    stored = check_manifest(config)["data"]
-    created = {item.name: stored[item.name] for item in fields(config.data)
-               if item.metadata.get("for_creation") and item.name in stored}
-    return replace(config.data, **{name: tuple(value) if isinstance(value, list) else value
-                                   for name, value in created.items()})
+def as_created(config, overrides):
+    """The configuration with the `data.*` that create_data.py used, so that none is said again.
+
+    overrides: those of the command line. Raises UserError where one of them, or config.py since
+    then, has another value.
+    """
+    manifest, path = read_manifest(config.data_folder), manifest_path(config.data_folder)
+    stored, before = (manifest.get(key) for key in ("data", "preset"))
+    if not isinstance(stored, dict) or not isinstance(before, dict):
+        raise UserError(f"{path} lacks settings, as that of an earlier version does; {CURE}")
+    given = {override.partition("=")[0] for override in overrides}
+    now, created, others = resolve(config.preset).data, [], []
+    for item in fields(config.data):
+        key, value = f"data.{item.name}", text_of(stored.get(item.name))
+        own = text_of(getattr(config.data, item.name))
+        if key in given:
+            if own != value and not is_free(item.name, stored) and not names_same(own, value):
+                others.append(f"{key}={value} (here {own})")
+        else:
+            usual = text_of(getattr(now, item.name))
+            if usual != text_of(before.get(item.name)):
+                raise UserError(f"{path} was created when preset {config.preset} had "
+                                f"{key}={text_of(before.get(item.name))}, and it has {usual} now; "
+                                f"{CURE}")
+            created.append(f"{key}={value}")
+    if others:
+        raise UserError(f"{path} has {', '.join(others)}; leave that out, or {CURE}")
+    return resolve(config.preset, [*overrides, *created], config.name)
 
 
-def as_created(config):
-    """A configuration as checkpoints keep it: `created_with`, folders by their last names."""
-    return replace(config, data=created_with(config).by_last_names())
+def text_of(value):
+    """A value of a setting as text, also as JSON gives it back."""
+    return as_text(tuple(value) if isinstance(value, list) else value)
+
+
+def is_free(name, stored):
+    """Whether a setting of data may be another one than create_data.py stored."""
+    return name == "num_train" and stored.get("stream")  # then it is the size of an epoch alone
+
+
+def names_same(source, created):
+    """Whether a source, given by its last name, is the one that create_data.py used."""
+    return bool(source) and [Path(part).name for part in source.split(",")] \
+        == [Path(part).name for part in created.split(",")]
 
 
 def noise_kinds(config):

@@ -62,13 +62,11 @@ def test_paths_are_relative_to_the_repository(tmp_path, monkeypatch):
     assert resolve("dan", [f"paths.data={tmp_path}"]).data_folder == tmp_path
 
 
-def test_another_sample_rate_has_folders_of_its_own(tmp_path):
-    usual, other = (resolve("audio", [f"data.sample_rate={rate}"]) for rate in (8000, 360))
-    assert usual.checkpoint_folder == REPOSITORY / "checkpoints/audio"
-    assert other.checkpoint_folder == REPOSITORY / "checkpoints/360-hz/audio"
-    assert other.data_folder == REPOSITORY / "data/audio/360-hz"
-    given = resolve("audio", ["data.sample_rate=360", f"paths.data={tmp_path}"])
-    assert given.data_folder == tmp_path
+def test_a_training_has_folders_of_its_name():
+    assert resolve("audio").checkpoint_folder == REPOSITORY / "checkpoints/audio"
+    named = resolve("audio", ["data.sample_rate=360"], "ecg")
+    assert named.checkpoint_folder == REPOSITORY / "checkpoints/ecg"
+    assert named.image_folder == REPOSITORY / "images/ecg"
 
 
 FAULTS = {

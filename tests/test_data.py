@@ -278,8 +278,8 @@ def test_the_scripts_stream(overrides, script):
         assert code == 0, err
     # The size of an epoch has no part in what is stored.
     assert script("dataset", *settings, "data.num_train=1000")[0] == 0
-    code, _, err = script("dataset", *overrides)
-    assert code == 1 and "data.stream=True" in one_error(err)
+    code, _, err = script("dataset", *overrides, "data.stream=false")
+    assert code == 1 and "data.stream=true (here false)" in one_error(err)
 
 
 def test_more_signals_than_can_be_stored_are_streamed(overrides):

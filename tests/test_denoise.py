@@ -472,20 +472,16 @@ def test_the_user_s_latest_denoiser_is_taken_and_the_shipped_one_without(
              f"paths.checkpoints={tmp_path / 'mine'}"]
     code, out, err = script("denoise", *given)
     assert code == 0 and f"denoiser: {checkpoint}, for recordings at 8,000" in out, err
-    for number, name in enumerate(("speech", "audio")):
-        own = tmp_path / "mine" / name / "best.pt"
-        own.parent.mkdir(parents=True)
-        own.write_bytes(checkpoint.read_bytes())
-        os.utime(own, (number, number))
-        assert f"denoiser: {own}" in script("denoise", *given)[1]
-    other = tmp_path / "mine/360-hz/speech-own/best.pt"  # at another rate than the preset's
-    other.parent.mkdir(parents=True)
-    other.write_bytes(checkpoint.read_bytes())
-    assert f"denoiser: {other}" not in script("denoise", *given)[1]
-    code, _, err = script("denoise", *given, "--preset", "speech-own")
-    assert code == 1 and "give data.sample_rate=360" in one_error(err)
-    speech = tmp_path / "mine/speech/best.pt"
-    assert f"denoiser: {speech}" in script("denoise", *given, "--preset", "speech")[1]
+    # A training of one's own is named; none is guessed.
+    own = tmp_path / "mine/my-voice/best.pt"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(checkpoint.read_bytes())
+    assert f"denoiser: {checkpoint}" in script("denoise", *given)[1]
+    assert f"denoiser: {own}" in script("denoise", *given, "--name", "my-voice")[1]
+    code, _, err = script("denoise", *given, "--name", "none")
+    assert code == 1 and "none/best.pt is missing" in one_error(err)
+    code, _, err = script("denoise", *given, "--name", "../other")
+    assert code == 2 and "is not a name" in one_error(err)
 
 
 def test_a_page_to_listen_to(call, tmp_path):

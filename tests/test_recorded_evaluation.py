@@ -183,5 +183,5 @@ def test_the_scripts_in_sequence_and_training_on(speech, script, tmp_path):
     assert code == 2 and "another generator" in one_error(err)
     code, _, err = script("train_gan", *own, "--resume", "--from", alone)
     assert code == 2 and "choose" in one_error(err)
-    code, out, err = script("evaluate", *own, "--checkpoint", alone)
+    code, out, err = script("evaluate", *own, "--compare", alone)
     assert code == 0 and "alone: " in out, err

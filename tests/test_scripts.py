@@ -7,10 +7,12 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 from conftest import one_error
 
 import evaluate
+import presets
 from dan.sections import REPOSITORY
 
 SCRIPTS = ("create_data", "dataset", "train_gan", "evaluate")
@@ -48,35 +50,59 @@ def test_the_four_scripts_in_sequence(overrides, tmp_path):
     assert methods["lowpass"]["noise_reduction_out_of_band_db"]["mean"] > 5
 
 
-def test_presets_are_compared_and_missing_ones_named(overrides, script, tmp_path):
+def test_trainings_are_compared_by_name_and_missing_ones_named(overrides, script, tmp_path):
     script("create_data", *overrides)
-    for preset in ("dan", "dan-small"):
-        assert script("train_gan", "--preset", preset, *overrides)[0] == 0
-    code, _, err = script("evaluate", "--presets", "dan", "dan-small",
-                            "dan-published", *overrides)
-    assert code == 0 and "left out dan-published" in err
-    folder = tmp_path / "images/dan/dan+dan-small"
+    assert script("train_gan", *overrides)[0] == 0
+    assert script("train_gan", "--name", "slow", *overrides, "training.generator_lr=1e-4")[0] == 0
+    code, out, err = script("evaluate", "--compare", "dan", "slow", "none", *overrides)
+    assert code == 0 and "left out none" in err
+    rows = [line.split() for line in out.splitlines()]
+    assert ["training.generator_lr", "0.01", "0.0001"] in rows
+    folder = tmp_path / "images/comparisons/dan+slow"
     results = json.loads((folder / "evaluation.json").read_text())
-    assert set(results["denoisers"]) == {"dan", "dan-small"}
+    assert set(results["denoisers"]) == {"dan", "slow"}
     methods = results["signals"]["test"]["methods"]
-    assert {"input", "lowpass", "Wiener", "oracle", "dan", "dan-small"} <= set(methods)
+    assert {"input", "lowpass", "Wiener", "oracle", "dan", "slow"} <= set(methods)
     assert len(results["sweeps"]["snr"]["total_snr_db"]["dan"]) == 11
     assert {path.name for path in folder.glob("*.png")} == {
         "snr_improvement.png", "residual_spectrum.png", "training_curves.png", "comparison.png",
         "sweep_snr.png", "sweep_spacing.png", "sweep_number.png",
     }
     # Another comparison has another folder, and another draw takes no new data.
-    code, _, err = script("evaluate", "--presets", "dan-small", *overrides, "evaluation.seed=1")
+    code, _, err = script("evaluate", "--compare", "slow", *overrides, "evaluation.seed=1")
     assert code == 0, err
-    other = json.loads((tmp_path / "images/dan/dan-small/evaluation.json").read_text())
+    other = json.loads((tmp_path / "images/comparisons/slow/evaluation.json").read_text())
     assert json.loads((folder / "evaluation.json").read_text()) == results
     for split, is_same in (("validation", True), ("test", False)):
         one, two = (r["signals"][split]["methods"]["lowpass"]["snr_db"] for r in (results, other))
         assert (one == two) == is_same
     assert (results["sweeps"]["snr"]["total_snr_db"]["lowpass"]
             != other["sweeps"]["snr"]["total_snr_db"]["lowpass"])
-    code, _, err = script("evaluate", *overrides, "--presets", "dan-published")
-    assert code == 1 and "none of dan-published is trained" in one_error(err)
+    code, _, err = script("evaluate", *overrides, "--compare", "none")
+    assert code == 1 and "none of none is trained" in one_error(err)
+    # An earlier training, which --restart moved aside, has a name, too.
+    assert script("train_gan", *overrides, "--restart")[0] == 0
+    code, out, err = script("evaluate", *overrides, "--list")
+    names = [line.partition(":")[0] for line in out.splitlines()]
+    assert code == 0 and names == ["dan", "dan/earlier-1", "slow"]
+    assert "training.generator_lr=0.0001" in out.splitlines()[2]
+    code, out, err = script("evaluate", "--compare", "dan", "dan/earlier-1", *overrides)
+    assert code == 0 and "the same settings" in out, err
+
+
+def test_what_create_data_was_told_need_not_be_said_again(overrides, script, monkeypatch):
+    overrides = [each for each in overrides if not each.startswith(("data.snr_db", "data.seed"))]
+    assert script("create_data", *overrides, "data.snr_db=3", "data.seed=7")[0] == 0
+    code, out, err = script("dataset", *overrides)
+    assert code == 0 and "SNR 3.000 dB" in out, err
+    code, _, err = script("dataset", *overrides, "data.snr_db=4")
+    assert code == 1 and "data.snr_db=3.0 (here 4.0); leave that out" in one_error(err)
+    preset = presets.PRESETS["dan"]
+    edited = replace(preset, data=replace(preset.data, noise_std=9.0))
+    monkeypatch.setitem(presets.PRESETS, "dan", edited)
+    fewer = [each for each in overrides if not each.startswith("data.noise_std")]
+    code, _, err = script("dataset", *fewer)
+    assert code == 1 and "data.noise_std=0.5, and it has 9.0 now" in one_error(err)
 
 
 def test_no_file_of_a_person_is_replaced_by_an_evaluation(overrides, script, tmp_path, monkeypatch):
@@ -84,7 +110,7 @@ def test_no_file_of_a_person_is_replaced_by_an_evaluation(overrides, script, tmp
     assert script("train_gan", *overrides)[0] == 0
     monkeypatch.setattr(evaluate, "estimate_all", None)  # so that measuring would fail
     for options, name in (([], "checkpoints/dan/evaluation.json"),
-                          (["--presets", "dan"], "images/dan/dan/evaluation.json")):
+                          (["--compare", "dan"], "images/comparisons/dan/evaluation.json")):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text('{"mine": 1}')
         code, _, err = script("evaluate", *options, *overrides)
