@@ -6,8 +6,8 @@
     python train_gan.py --restart           # begin anew; the earlier training is moved aside
     python train_gan.py --preset speech-own --from pretrained/speech.pt     # train that on
 
-Writes best.pt, last.pt and history.csv to checkpoints/<preset>/ and the figures to
-images/<preset>/. Next: python evaluate.py
+Writes best.pt, last.pt and history.csv to checkpoints/<name>/ and the figures to
+images/<name>/. Next: python evaluate.py
 """
 
 import math

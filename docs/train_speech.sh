@@ -51,4 +51,4 @@ measured="data.clean_source=$work/unseen data.noise_source=$work/unknown data.du
     data.noise_speed=1 data.stream=false data.num_train=1 data.num_validation=400"
 paths="paths.data=$work/measured paths.images=$work/images paths.checkpoints=$work/checkpoints"
 $python create_data.py --preset speech $paths $measured
-$python evaluate.py --preset speech $paths $measured --checkpoint "$work/speech.pt"
+$python evaluate.py --preset speech $paths --compare "$work/speech.pt"
