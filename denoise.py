@@ -46,8 +46,11 @@ def main():
         options.output = beside(options.inputs)
     checkpoint = choose_checkpoint(options, config)
     if not 0 <= options.dry <= 1:
-        raise ConfigurationError(f"--dry {options.dry} is impossible; it must be from 0 to 1")
-    jobs = plan(options.inputs, options.output, options.overwrite)
+        raise ConfigurationError(f"--dry {options.dry} is invalid; it must be from 0 to 1")
+    jobs = plan(options.inputs, options.output, options.overwrite, options.skip)
+    if not jobs:
+        print("all outputs exist; nothing is left to denoise")
+        return
     if options.figure and len(jobs) > 1:
         raise ConfigurationError(f"--figure shows one recording, and here are {len(jobs)}")
     pictures = [Path(path) for path in (options.figure, options.listen) if path]
@@ -112,6 +115,8 @@ def add_options(parser):
                              "as the top of the band is otherwise")
     parser.add_argument("--overwrite", action="store_true",
                         help="replace outputs that exist; inputs are never replaced")
+    parser.add_argument("--skip", action="store_true",
+                        help="leave outputs that exist as they are, and denoise the rest")
     parser.add_argument("--figure", metavar="FILE",
                         help="also draw waveform and spectrogram, before and after, as PNG")
     parser.add_argument("--listen", metavar="FILE",
@@ -143,8 +148,11 @@ def purpose(config):
     return f"for {sounds} at {data.sample_rate:,} samples per second{trained}"
 
 
-def plan(inputs, output, overwrite):
-    """Pairs (source, target) of what to denoise; raises UserError before anything is written."""
+def plan(inputs, output, overwrite, skip=False):
+    """Pairs (source, target) of what to denoise; raises UserError before anything is written.
+
+    skip: leave out those whose target exists.
+    """
     output, jobs = Path(output), []
     for given in map(Path, inputs):
         if given.is_dir():
@@ -172,14 +180,15 @@ def plan(inputs, output, overwrite):
         if place in taken:
             raise UserError(f"{source} and {taken[place]} would both become {target}; denoise them "
                         "into different folders")
-        if os.path.lexists(target) and not overwrite:
-            raise UserError(f"{target} exists; replace it with --overwrite, or choose another one")
+        if os.path.lexists(target) and not overwrite and not skip:
+            raise UserError(f"{target} exists; replace it with --overwrite, leave it with --skip, "
+                            "or choose another one")
         if (source.suffix.lower() == ".npy") != (target.suffix.lower() == ".npy"):
             raise UserError(f"{source} cannot become {target}; .npy stays .npy, and audio audio")
         taken[place] = source
     if not jobs:
-        raise UserError(f"{', '.join(inputs)} holds no recording but those in {output}")
-    return jobs
+        raise UserError(f"{', '.join(inputs)} has only the recordings in {output}")
+    return [job for job in jobs if not (skip and os.path.lexists(job[1]))]
 
 
 def identity(path):

@@ -66,7 +66,7 @@ def read_checkpoint(path, device="cpu", of_training=True):
     if isinstance(version, int) and version != FORMAT:
         raise UserError(f"{path} has format {version}, this version reads {FORMAT}; train again")
     if version is None or set(DENOISES) - checkpoint.keys():
-        raise UserError(f"{path} is no checkpoint of this project; train again")
+        raise UserError(f"{path} is not a checkpoint of this project; train again")
     if of_training and CONTENTS.keys() - checkpoint.keys():
         raise UserError(f"{path} holds a generator alone, and no training; train again")
     for key, kind in CONTENTS.items():

@@ -27,7 +27,7 @@ def resolve(preset=DEFAULT_PRESET, overrides=(), name=None):
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
-            raise ConfigurationError(f"'{override}' is no setting; write section.key=value")
+            raise ConfigurationError(f"'{override}' is not a setting; write section.key=value")
         if key not in known:
             raise ConfigurationError(f"unknown key '{key}' in '{override}'{nearest(key, known)}")
         section, name = key.split(".")
@@ -49,7 +49,7 @@ def to_dict(config):
 def from_dict(stored):
     """The Config that `to_dict` turned into `stored`, checked.
 
-    Raises ConfigurationError if a section or key is missing, unknown or impossible.
+    Raises ConfigurationError if a section or key is missing, unknown or invalid.
     """
     try:
         generator = dict(stored["generator"])

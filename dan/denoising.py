@@ -55,7 +55,7 @@ class Denoiser:
         warning. Whole numbers are rounded and clipped to their type; unsigned ones have their zero
         in the middle, at 128 for uint8. What is not finite counts as zero. Both are warned of. A
         mean that is larger than the deviation is best taken away before.
-        Raises TypeError for an array that holds no real numbers, ValueError for an impossible
+        Raises TypeError for an array that holds no real numbers, ValueError for an invalid
         sample rate, or for channels that stand last, as soundfile has them.
         """
         array = np.asarray(array)
@@ -69,7 +69,7 @@ class Denoiser:
                           "Hz, is assumed; at any other rate the result is wrong", stacklevel=2)
         rate = self.sample_rate if sample_rate is None else sample_rate
         if rate % 1 or are_far_apart(rate, self.sample_rate):
-            raise ValueError(f"sample_rate={sample_rate} is no whole number, or too far from the "
+            raise ValueError(f"sample_rate={sample_rate} is not whole, or too far from the "
                              f"denoiser's own {self.sample_rate:,} Hz")
         if not array.size:
             return array.copy()

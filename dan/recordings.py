@@ -34,7 +34,7 @@ def find_recordings(folder):
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise UserError(f"{folder} is no folder; name one of recordings ({', '.join(SUFFIXES)})")
+        raise UserError(f"{folder} is not a folder; name one of recordings ({', '.join(SUFFIXES)})")
     paths = sorted(
         Path(parent, name)
         for parent, _, names in os.walk(folder, onerror=refuse)
@@ -42,7 +42,7 @@ def find_recordings(folder):
         if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
     )
     if not paths:
-        raise UserError(f"{folder} holds no recording; what is read is {', '.join(SUFFIXES)}")
+        raise UserError(f"{folder} has no recordings; these are read: {', '.join(SUFFIXES)}")
     return paths
 
 
@@ -164,7 +164,7 @@ def map_array(path):
         raise UserError(f"{path} is unreadable (no .npy array)") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or array.ndim > 2 \
             or array.ndim == 0:
-        raise UserError(f"{path} is no array of numbers with one signal, or one per row")
+        raise UserError(f"{path} is not an array of numbers with one signal, or one per row")
     return array
 
 

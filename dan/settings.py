@@ -111,7 +111,7 @@ def is_finite(value):
 def refuse(key, value, allowed):
     """Raise the ConfigurationError that names the key, the value and what is allowed."""
     raise ConfigurationError(
-        f"{key}={shorten(as_text(value))} is impossible; it must be {allowed}"
+        f"{key}={shorten(as_text(value))} is invalid; it must be {allowed}"
     )
 
 

@@ -9,10 +9,10 @@ from dan.checkpoints import read_checkpoint, write_checkpoint
 from dan.errors import ConfigurationError, UserError
 from dan.files import remove_leftovers, write_bytes
 from dan.processes import is_first
-from dan.settings import list_settings
+from dan.settings import as_text, list_settings
 from dan.training import best_epoch, learning_rate_factor
 
-OUTPUTS = ("best.pt", "last.pt", "history.csv", "evaluation.json")
+OUTPUTS = ("best.pt", "last.pt", "history.csv", "settings.txt", "evaluation.json")
 FREE_SECTIONS = ("evaluation", "paths")  # have no part in a training
 
 
@@ -89,8 +89,12 @@ def check_settings(config, trained, path):
 
 
 def save(state, config):
-    """Write best.pt if the last epoch is the best, last.pt, and history.csv."""
+    """Write best.pt if the last epoch is the best, last.pt, history.csv and, once, settings.txt."""
     folder, checkpoint = config.checkpoint_folder, state.checkpoint(config)
+    if not (folder / "settings.txt").exists():
+        lines = [f"{key}={as_text(value)}" for key, value, _ in list_settings(config)]
+        text = "\n".join([f"--preset {config.preset} --name {config.name}", *lines, ""])
+        write_bytes(folder / "settings.txt", text.encode())
     if best_epoch(state.history) is state.history[-1]:
         write_checkpoint(folder / "best.pt", checkpoint)
     write_checkpoint(folder / "last.pt", checkpoint)

@@ -99,7 +99,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("override", FAULTS)
-def test_an_impossible_override_names_key_value_and_cure(override, overrides, script, tmp_path):
+def test_an_invalid_override_names_key_value_and_cure(override, overrides, script, tmp_path):
     code, _, err = script("create_data", *overrides, override)
     line = one_error(err)
     assert code == 2
@@ -182,7 +182,7 @@ def test_batch_normalisation_is_given_two_values():
         resolve("dan", short)
 
 
-def test_all_that_is_impossible_is_said_at_once():
+def test_all_that_is_invalid_is_said_at_once():
     with pytest.raises(ConfigurationError) as error:
         resolve("dan", ["training.batch_size=0", "data.snr_db=nan", "training.warmup=2"])
     assert all(key in str(error.value) for key in ("batch_size=0", "snr_db=nan", "warmup=2"))
@@ -215,7 +215,7 @@ def test_no_suggestion_is_refused_when_it_is_typed_in(preset, override):
             resolve(preset, typed)
             return
         except ConfigurationError as error:
-            refused = re.findall(r"(\w+\.\w+)=(\S+) is impossible; it must be ([^;]*)", str(error))
+            refused = re.findall(r"(\w+\.\w+)=(\S+) is invalid; it must be ([^;]*)", str(error))
         assert not [key for key, value, _ in refused if suggested.get(key) == value], refused
         suggestion = re.compile(r"(?:at least|at most|such as) (\d[\d.,e+-]*\b)")
         suggested = {key: value[1].replace(",", "") for key, _, allowed in refused

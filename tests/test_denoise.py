@@ -291,6 +291,21 @@ def test_a_figure_replaces_neither_a_recording_nor_anything_unasked(call, tmp_pa
     assert not (tmp_path / "out.wav").exists()
 
 
+def test_a_folder_that_has_grown_is_denoised_in_part(call, tmp_path):
+    (tmp_path / "in").mkdir()
+    soundfile.write(tmp_path / "in/one.wav", noise(0.5), RATE)
+    given = tmp_path / "in", "-o", tmp_path / "out"
+    assert call(*given)[0] == 0
+    before = (tmp_path / "out/one.wav").stat().st_mtime_ns
+    soundfile.write(tmp_path / "in/two.wav", noise(0.5), RATE)
+    code, _, err = call(*given)
+    assert code == 1 and "--skip" in one_error(err)
+    code, _, err = call(*given, "--skip")
+    assert code == 0 and (tmp_path / "out/two.wav").exists(), err
+    assert (tmp_path / "out/one.wav").stat().st_mtime_ns == before
+    assert "nothing is left to denoise" in call(*given, "--skip")[1]
+
+
 def test_a_folder_is_not_denoised_into_itself_without_a_word(call, tmp_path):
     (tmp_path / "in/deeper").mkdir(parents=True)
     soundfile.write(tmp_path / "in/deeper/x.wav", noise(0.3), RATE)
@@ -390,7 +405,7 @@ def test_a_whole_sample_rate_may_be_of_any_type(rate, denoiser):
 
 
 @pytest.mark.parametrize("rate", [0, -8000, 44_100.5, 1, 10**9, float("nan")])
-def test_an_impossible_sample_rate_is_refused(rate, denoiser):
+def test_an_invalid_sample_rate_is_refused(rate, denoiser):
     with pytest.raises(ValueError, match="sample_rate"):
         denoiser(noise(0.3), rate)
 

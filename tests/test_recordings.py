@@ -210,7 +210,7 @@ def test_what_leaves_nothing_is_refused(settings, script, folders, tmp_path):
     one = tmp_path / "one"
     one.mkdir()
     (one / "single.wav").write_text("no sound")
-    for folder, message in (("missing", "is no folder"), ("bare", "holds no recording"),
+    for folder, message in (("missing", "is not a folder"), ("bare", "has no recordings"),
                             ("one", "has no recording for")):
         code, _, err = script("create_data", "--preset", "audio", *settings,
                               f"data.clean_source={tmp_path / folder}")

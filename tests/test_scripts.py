@@ -39,7 +39,7 @@ def test_the_four_scripts_in_sequence(overrides, tmp_path):
     assert sounds[:3] == ["01_clean.wav", "01_denoised_dan.wav", "01_mixed.wav"]
     assert len(sounds) == 15
     assert {path.name for path in (tmp_path / "checkpoints/dan").iterdir()} == {
-        "best.pt", "last.pt", "history.csv", "evaluation.json", ".lock"
+        "best.pt", "last.pt", "history.csv", "settings.txt", "evaluation.json", ".lock"
     }
     results = json.loads((tmp_path / "checkpoints/dan/evaluation.json").read_text())
     assert results["signals"]["test"]["count"] == 20
