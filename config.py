@@ -107,6 +107,14 @@ class ShortTimeGeneratorConfig(sections.ShortTimeGeneratorSection):
     level_frames: int = setting(31, "frames to either side that the level is taken over", 1, 4096)
 
 
+# What checkpoints call each kind of generator; models.py has their networks.
+GENERATOR_KINDS = {
+    "waveform": WaveformGeneratorConfig,
+    "spectral": SpectralGeneratorConfig,
+    "short-time": ShortTimeGeneratorConfig,
+}
+
+
 @dataclass(frozen=True)
 class DiscriminatorConfig:
     filters: int = setting(8, "channels of every convolution", 1, 4096)

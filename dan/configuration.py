@@ -3,10 +3,8 @@
 import re
 from dataclasses import asdict, fields, replace
 
-import config as settings_file
-from config import Config
+from config import GENERATOR_KINDS, Config
 from dan.errors import ConfigurationError
-from dan.sections import GeneratorSection
 from dan.settings import list_settings, nearest, parse
 from presets import DEFAULT_PRESET, PRESETS
 
@@ -39,10 +37,16 @@ def resolve(preset=DEFAULT_PRESET, overrides=(), name=None):
     return config
 
 
+def generator_kind(config):
+    """What checkpoints call the kind of its generator."""
+    return next(kind for kind, settings in GENERATOR_KINDS.items()
+                if type(config.generator) is settings)
+
+
 def to_dict(config):
     """A configuration as nested dictionaries of plain values, as checkpoints store it."""
     stored = asdict(config)
-    stored["generator"]["kind"] = config.generator.kind()
+    stored["generator"]["kind"] = generator_kind(config)
     return stored
 
 
@@ -61,9 +65,7 @@ def from_dict(stored):
         names = stored["preset"], stored.get("name", stored["preset"])
         if not all(type(name) is str for name in names):
             raise TypeError("the preset or the name is not text")
-        settings_of = {family.kind(): family for family in vars(settings_file).values()
-                       if isinstance(family, type) and issubclass(family, GeneratorSection)}
-        chosen = Config(*names, generator=settings_of[kind](**generator), **sections)
+        chosen = Config(*names, generator=GENERATOR_KINDS[kind](**generator), **sections)
         chosen.check()
     except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
         raise ConfigurationError(

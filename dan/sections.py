@@ -5,7 +5,6 @@ The settings themselves, with meanings, ranges and defaults, stand in config.py.
 
 import math
 import os
-import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -90,16 +89,10 @@ class DataSection(Section):
 
 
 class GeneratorSection(Section):
-    """The settings of a kind of generator; `ShortTimeGeneratorConfig` has those of "short-time"."""
+    """The settings of a kind of generator."""
 
     halvings = 0  # how often the network halves the length of a signal
     has_bottleneck = False  # that all it knows of a signal passes through
-
-    @classmethod
-    def kind(cls):
-        """What stored configurations call this kind of generator."""
-        name = cls.__name__.removesuffix("GeneratorConfig")
-        return re.sub("(?<!^)(?=[A-Z])", "-", name).lower()
 
 
 class WaveformGeneratorSection(GeneratorSection):

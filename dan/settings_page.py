@@ -1,6 +1,6 @@
 """Makes docs/settings.md out of config.py: `make docs`."""
 
-from dan.configuration import resolve
+from dan.configuration import generator_kind, resolve
 from dan.sections import REPOSITORY
 from dan.settings import as_text, list_settings
 from presets import PRESETS
@@ -23,7 +23,7 @@ def settings_page():
     for preset in PRESETS:
         config = resolve(preset)
         for name in ("data", "generator", "discriminator", "training", "evaluation", "paths"):
-            kind = config.generator.kind() if name == "generator" else name
+            kind = generator_kind(config) if name == "generator" else name
             if kind not in shown:
                 shown.add(kind)
                 lines += section_table(config, name)
@@ -31,7 +31,7 @@ def settings_page():
 
 
 def section_table(config, name):
-    title = f"generator ({config.generator.kind()})" if name == "generator" else name
+    title = f"generator ({generator_kind(config)})" if name == "generator" else name
     rows = [f"| `{key}` | {as_text(item.default)} | {item.metadata['meaning']} |"
             for key, _, item in list_settings(config) if key.startswith(f"{name}.")]
     return [f"## {title}", "", "| key | default | meaning |", "|---|---|---|", *rows, ""]
@@ -43,7 +43,7 @@ def presets_table():
     for preset in PRESETS:
         changed = [f"{key}={as_text(value)}" for key, value, item in list_settings(resolve(preset))
                    if value != item.default]
-        rows.append(f"| `{preset}` | {resolve(preset).generator.kind()} | "
+        rows.append(f"| `{preset}` | {generator_kind(resolve(preset))} | "
                     f"{' '.join(f'`{text}`' for text in changed)} |")
     return ["## presets", "", "| preset | generator | settings |", "|---|---|---|", *rows, ""]
 

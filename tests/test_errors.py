@@ -19,7 +19,7 @@ import train_gan
 from create_data import create_data
 from dan import files
 from dan.checkpoints import read_checkpoint
-from dan.configuration import resolve
+from dan.configuration import generator_kind, resolve
 from dan.errors import UserError, uninterrupted
 from dan.files import locked, write_bytes
 from dan.losses import RECONSTRUCTION_LOSSES
@@ -43,7 +43,7 @@ SMALL = {
 def reduced(preset, folder, *more):
     """The overrides of a preset that trains in a second, in a folder of its own."""
     return [
-        *SMALL[PRESETS[preset].generator.kind()], "data.num_train=40", "data.num_validation=12",
+        *SMALL[generator_kind(PRESETS[preset])], "data.num_train=40", "data.num_validation=12",
         "training.batch_size=8", "training.pretrain_epochs=2", "training.max_epochs=4",
         "training.device=cpu",
         *(f"paths.{name}={folder / name}" for name in ("data", "images", "checkpoints")),
