@@ -12,6 +12,7 @@ import hashlib
 import os
 from collections import defaultdict
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 
@@ -84,9 +85,9 @@ def create_data(config):
             paths = {kind: folder / wav_path(split, kind) for kind in KINDS}
             write_wavs(paths, examples[split], data.sample_rate)
     checksums |= {kind: stored["checksum"] for kind, stored in facts["streamed"].items()}
+    preset = {"name": config.preset, "data": asdict(resolve(config.preset).data)}
     write_manifest(folder, {"complete": True, "counts": counts, "checksums": checksums,
-                            "data": asdict(data), "preset": asdict(resolve(config.preset).data),
-                            **facts})
+                            "data": asdict(data), "preset": preset, **facts})
     return examples, counts
 
 
@@ -107,9 +108,12 @@ def read_sources(data, remarks):
     folder = data.noise_folder
     if folder:
         find_recordings(folder)  # what is wrong with it is said before the others are read
-        if os.path.realpath(folder) == os.path.realpath(data.clean_source or os.devnull):
-            refuse("data.noise_source", data.noise_source,
-                   "another folder than data.clean_source: noise and clean signals would be alike")
+        noise_path, clean_path = (Path(os.path.realpath(path))
+                                  for path in (folder, data.clean_source))
+        if data.clean_source and (noise_path in (clean_path, *clean_path.parents)
+                                  or clean_path in noise_path.parents):
+            refuse("data.noise_source", data.noise_source, "outside data.clean_source, and not "
+                   "around it: noise and clean signals would be alike")
     if data.clean_source:
         recordings = read_splits(data.clean_source, data, remarks)
         for split in counts:

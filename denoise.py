@@ -45,6 +45,9 @@ def main():
     if not options.output:
         options.output = beside(options.inputs)
     checkpoint = choose_checkpoint(options, config)
+    if options.skip and options.overwrite:
+        raise ConfigurationError("--skip leaves outputs that exist and --overwrite replaces them; "
+                                 "choose")
     if not 0 <= options.dry <= 1:
         raise ConfigurationError(f"--dry {options.dry} is invalid; it must be from 0 to 1")
     jobs = plan(options.inputs, options.output, options.overwrite, options.skip)
@@ -187,7 +190,7 @@ def plan(inputs, output, overwrite, skip=False):
             raise UserError(f"{source} cannot become {target}; .npy stays .npy, and audio audio")
         taken[place] = source
     if not jobs:
-        raise UserError(f"{', '.join(inputs)} has only the recordings in {output}")
+        raise UserError(f"{', '.join(inputs)} has only recordings that were denoised before")
     return [job for job in jobs if not (skip and os.path.lexists(job[1]))]
 
 

@@ -11,8 +11,8 @@ afresh; of recordings create_data.py has kept some for the test. Prints a table,
 evaluation.json to checkpoints/<name>/, and to images/<name>/ figures and, in sounds/, the first
 signals as WAV files: clean, mixed and denoised. With --compare, prints in which settings the
 trainings differ and writes all to images/comparisons/A+B/, with sweeps over the input SNR, the
-spacing and the number of sines. The data are those of --preset or, where it is not given, those of
-the first training's preset.
+spacing and the number of sines. The data are those of --preset or, where it is not given, of the
+(first) training's preset.
 """
 
 import json
@@ -98,7 +98,7 @@ def main():
         list_trainings(REPOSITORY / config.paths.checkpoints)
         return
     paths = denoiser_paths(config, options)
-    if options.compare and not options.preset:
+    if (options.compare or options.name) and not options.preset:
         first = load_generator(next(iter(paths.values())))[1].preset
         config = resolve(first, options.overrides, options.name)
     config = as_created(config, options.overrides)
@@ -143,7 +143,7 @@ def main():
                        config.data, next(iter(denoisers)))
     if options.compare:
         checkpoints = {name: read_checkpoint(path.with_name("last.pt"))
-                       for name, path in paths.items() if path.with_name("last.pt").exists()}
+                       for name, path in paths.items() if has_training(path)}
         if len(paths) > 1:
             print_differences(configs)
         if checkpoints:
@@ -217,7 +217,7 @@ def load_denoisers(config, paths):
                 f"has {config.data.sample_rate}; evaluate at the rate of the training"
             )
         last = {"epoch": None, "seconds": None}
-        if path.with_name("last.pt").exists() and path.name == "best.pt":
+        if has_training(path):
             last = read_checkpoint(path.with_name("last.pt"))
         denoisers[name], configs[name] = generator, trained
         results["denoisers"][name] = {
@@ -226,6 +226,11 @@ def load_denoisers(config, paths):
             "training_seconds": last["seconds"],
         }
     return denoisers, configs, results
+
+
+def has_training(path):
+    """Whether beside a checkpoint lies the training that it comes from."""
+    return path.name in ("best.pt", "last.pt") and path.with_name("last.pt").exists()
 
 
 def all_estimators(config, recorded, denoisers):
@@ -251,6 +256,8 @@ def all_estimators(config, recorded, denoisers):
     if not recorded and data.length <= LONGEST_WIENER:
         estimators["NOMP"] = lambda mixed, snr, numbers: matching_pursuit(mixed, data)
     for name, generator in denoisers.items():
+        if name in (*estimators, "oracle", "general oracle"):
+            raise ConfigurationError(f"a training cannot be called {name}, as another method is")
         estimators[name] = lambda mixed, snr, numbers, g=generator: apply_generator(g, mixed)
     if not recorded and data.length <= LONGEST_WIENER and np.max(data.num_components) <= MOST_SINES:
         estimators["general oracle"] = lambda mixed, snr, numbers: with_known_numbers(

@@ -117,7 +117,7 @@ def run_training(config, resumes=False, restarts=False, begin_with=None, draws=F
             except KeyboardInterrupt as stop:
                 saved = f"epoch {state.epoch} is saved; go on with --resume"
                 raise type(stop)(
-                    f"{stopped_by(stop)}; {saved if state.epoch else 'no epoch was finished'}"
+                    f"{stopped_by(stop)}; {saved if state.history else 'no epoch was finished'}"
                 ) from None
         if draws and processes.is_first():
             draw_figures(config, validation_loader.dataset, state.history)
@@ -168,8 +168,9 @@ def train(state, train_loader, validation_loader, config):
         phase = is_adversarial(settings, epoch)
         fastest = seconds[phase] = min(spent, seconds[phase])
         if not told and is_slow(spent, fastest):
+            cure = "; beside other work training.threads=1 is fastest"
             bar.write(f"epoch {epoch} took {spent:.0f} s, an earlier one {fastest:.0f}: something "
-                      "else uses the processor; beside other work training.threads=1 is fastest")
+                      "else uses the processor" + cure * (torch.get_num_threads() > 1))
             told = True
         finish_epoch(state, epoch, trained, validation_loader, config, started)
         bar.set_postfix_str(progress(state.history[-1]))

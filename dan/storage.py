@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -179,9 +179,9 @@ def read_manifest(folder):
     return manifest
 
 
-def check_manifest(config):
-    """The complete manifest that fits the configuration; raises UserError otherwise."""
-    manifest, path = read_manifest(config.data_folder), manifest_path(config.data_folder)
+def complete_manifest(folder):
+    """The manifest of a finished creation; raises UserError, with the cure, otherwise."""
+    manifest, path = read_manifest(folder), manifest_path(folder)
     if manifest.get("complete") is not True:
         raise UserError(f"{path} says that create_data.py was cut short; {CURE}")
     checksums = manifest.get("checksums")
@@ -190,63 +190,68 @@ def check_manifest(config):
         for split in manifest["counts"]
     ):
         raise UserError(f"{path} lacks checksums, as that of an earlier version does; {CURE}")
-    stored = manifest.get("data")
-    if not isinstance(stored, dict) or not isinstance(manifest.get("preset"), dict):
+    stored, preset = manifest.get("data"), manifest.get("preset")
+    if not (isinstance(stored, dict) and isinstance(preset, dict)
+            and isinstance(preset.get("data"), dict)):
         raise UserError(f"{path} lacks settings, as that of an earlier version does; {CURE}")
     if (stored.get("clean_source") or stored.get("noise_source")) and "test" not in checksums:
         raise UserError(f"{path} lacks test signals, as that of an earlier version does; {CURE}")
-    for item in fields(config.data):
-        own, created = text_of(getattr(config.data, item.name)), text_of(stored.get(item.name))
-        if own != created and not is_free(item.name, stored) and not names_same(own, created):
-            raise UserError(f"{path} has data.{item.name}={created}, the configuration has {own}; "
-                            f"{CURE}")
+    return manifest
+
+
+def check_manifest(config):
+    """The complete manifest that fits the configuration; raises UserError otherwise."""
+    manifest, path = complete_manifest(config.data_folder), manifest_path(config.data_folder)
+    for name, created, own in unlike(config.data, manifest["data"]):
+        raise UserError(f"{path} has data.{name}={created}, the configuration has {own}; {CURE}")
     return manifest
 
 
 def as_created(config, overrides):
     """The configuration with the `data.*` that create_data.py used, so that none is said again.
 
-    overrides: those of the command line. Raises UserError where one of them, or config.py since
-    then, has another value.
+    overrides: those of the command line. Raises UserError where one of them has another value, or
+    where config.py or the preset was edited since.
     """
-    manifest, path = read_manifest(config.data_folder), manifest_path(config.data_folder)
-    stored, before = (manifest.get(key) for key in ("data", "preset"))
-    if not isinstance(stored, dict) or not isinstance(before, dict):
-        raise UserError(f"{path} lacks settings, as that of an earlier version does; {CURE}")
+    manifest, path = complete_manifest(config.data_folder), manifest_path(config.data_folder)
     given = {override.partition("=")[0] for override in overrides}
-    now, created, others = resolve(config.preset).data, [], []
-    for item in fields(config.data):
-        key, value = f"data.{item.name}", text_of(stored.get(item.name))
-        own = text_of(getattr(config.data, item.name))
-        if key in given:
-            if own != value and not is_free(item.name, stored) and not names_same(own, value):
-                others.append(f"{key}={value} (here {own})")
-        else:
-            usual = text_of(getattr(now, item.name))
-            if usual != text_of(before.get(item.name)):
-                raise UserError(f"{path} was created when preset {config.preset} had "
-                                f"{key}={text_of(before.get(item.name))}, and it has {usual} now; "
-                                f"{CURE}")
-            created.append(f"{key}={value}")
+    others = [f"data.{name}={created} (here {own})"
+              for name, created, own in unlike(config.data, manifest["data"])
+              if f"data.{name}" in given]
     if others:
         raise UserError(f"{path} has {', '.join(others)}; leave that out, or {CURE}")
+    if manifest["preset"].get("name") == config.preset:
+        for name, before, now in unlike(resolve(config.preset).data, manifest["preset"]["data"]):
+            if f"data.{name}" not in given:
+                raise UserError(f"{path} was created when preset {config.preset} had data.{name}="
+                                f"{before}, and it has {now} now; {CURE}")
+    created = [f"data.{name}={as_text(plain(manifest['data'].get(name)))}"
+               for name in (item.name for item in fields(config.data))
+               if f"data.{name}" not in given]
     return resolve(config.preset, [*overrides, *created], config.name)
 
 
-def text_of(value):
-    """A value of a setting as text, also as JSON gives it back."""
-    return as_text(tuple(value) if isinstance(value, list) else value)
+def unlike(data, stored):
+    """(name, stored value, own value) of the settings in which a DataConfig differs from a stored.
+
+    Sources are compared by their last names. Where training signals are streamed, their number is
+    the size of an epoch and may differ.
+    """
+    sources = {name: str(stored.get(name, "")) for name in ("clean_source", "noise_source")}
+    own, created = data.by_last_names(), replace(data, **sources).by_last_names()
+    for item in fields(data):
+        one, other = plain(stored.get(item.name)), getattr(data, item.name)
+        if item.name in sources:
+            same = getattr(own, item.name) == getattr(created, item.name)
+        else:
+            same = one == other or (item.name == "num_train" and stored.get("stream"))
+        if not same:
+            yield item.name, as_text(one), as_text(other)
 
 
-def is_free(name, stored):
-    """Whether a setting of data may be another one than create_data.py stored."""
-    return name == "num_train" and stored.get("stream")  # then it is the size of an epoch alone
-
-
-def names_same(source, created):
-    """Whether a source, given by its last name, is the one that create_data.py used."""
-    return bool(source) and [Path(part).name for part in source.split(",")] \
-        == [Path(part).name for part in created.split(",")]
+def plain(value):
+    """A value of a setting as JSON gives it back, as it was."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def noise_kinds(config):

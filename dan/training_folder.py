@@ -91,14 +91,14 @@ def check_settings(config, trained, path):
 def save(state, config):
     """Write best.pt if the last epoch is the best, last.pt, history.csv and, once, settings.txt."""
     folder, checkpoint = config.checkpoint_folder, state.checkpoint(config)
-    if not (folder / "settings.txt").exists():
-        lines = [f"{key}={as_text(value)}" for key, value, _ in list_settings(config)]
-        text = "\n".join([f"--preset {config.preset} --name {config.name}", *lines, ""])
-        write_bytes(folder / "settings.txt", text.encode())
     if best_epoch(state.history) is state.history[-1]:
         write_checkpoint(folder / "best.pt", checkpoint)
     write_checkpoint(folder / "last.pt", checkpoint)
     write_history(state.history, folder)
+    if len(state.history) == 1:
+        lines = [f"{key}={as_text(value)}" for key, value, _ in list_settings(config)]
+        text = "\n".join([f"--preset {config.preset} --name {config.name}", *lines, ""])
+        write_bytes(folder / "settings.txt", text.encode())
 
 
 def check_history(history, folder):

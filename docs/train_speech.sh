@@ -44,7 +44,8 @@ sounds searchandrescue-data '/(helicopter|jet)_engine_(inside|outside)[0-9]?\.wa
 paths="paths.data=$work/data paths.images=$work/images paths.checkpoints=$work/checkpoints"
 $python create_data.py --preset speech $paths "data.clean_source=$work/voices" \
     "data.noise_source=synthetic,$work/noise"
-$python train_gan.py --preset speech $paths
+$python train_gan.py --preset speech $paths $([ -e "$work/checkpoints/speech/last.pt" ] && echo --resume)
+rm -f "$work/speech.pt"
 $python -m dan.trained "$work/checkpoints/speech/best.pt" "$work/speech.pt"
 
 measured="data.clean_source=$work/unseen data.noise_source=$work/unknown data.duration=2.5 data.snr_db=0,7

@@ -87,7 +87,8 @@ def compare_processes():
     with tempfile.TemporaryDirectory() as folder:
         for preset in ("dan", "spectral"):
             settings = ["--preset", preset, "training.max_epochs=4", "training.pretrain_epochs=2",
-                        f"paths.data={folder}/data", f"paths.images={folder}/images"]
+                        f"paths.data={folder}/data", f"paths.images={folder}/images",
+                        "training.threads=0"]
             run("create_data.py", *settings)
             seconds = {}
             torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

@@ -97,12 +97,16 @@ def test_what_create_data_was_told_need_not_be_said_again(overrides, script, mon
     assert code == 0 and "SNR 3.000 dB" in out, err
     code, _, err = script("dataset", *overrides, "data.snr_db=4")
     assert code == 1 and "data.snr_db=3.0 (here 4.0); leave that out" in one_error(err)
+    # Another preset takes the same data.
+    assert "SNR 3.000 dB" in script("dataset", "--preset", "spectral", overrides[-3])[1]
     preset = presets.PRESETS["dan"]
-    edited = replace(preset, data=replace(preset.data, noise_std=9.0))
+    edited = replace(preset, data=replace(preset.data, noise_std=9))
     monkeypatch.setitem(presets.PRESETS, "dan", edited)
     fewer = [each for each in overrides if not each.startswith("data.noise_std")]
     code, _, err = script("dataset", *fewer)
-    assert code == 1 and "data.noise_std=0.5, and it has 9.0 now" in one_error(err)
+    assert code == 1 and "data.noise_std=0.5, and it has 9 now" in one_error(err)
+    assert script("create_data", *fewer)[0] == 0
+    assert script("dataset", *fewer)[0] == 0
 
 
 def test_no_file_of_a_person_is_replaced_by_an_evaluation(overrides, script, tmp_path, monkeypatch):
