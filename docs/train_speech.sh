@@ -21,7 +21,7 @@ sounds() {
     package=$1 pattern=$2 folder=$3
     shift 3
     mkdir -p "$folder"
-    dpkg -L "$package" | grep -E "$pattern" | while read -r source; do
+    dpkg -L "$package" | grep -E "$pattern" | grep -v /silence/ | while read -r source; do
         target=$folder/$(echo "${source%.*}" | sed 's|.*/sounds/||; s|/|_|g').wav
         # Under another name first, so that one that was cut short is no sound.
         [ -e "$target" ] || { ffmpeg -nostdin -v error -y "$@" -i "$source" -ac 1 -ar 16000 -f wav "$target.part" &&
@@ -48,8 +48,11 @@ $python train_gan.py --preset speech $paths $([ -e "$work/checkpoints/speech/las
 rm -f "$work/speech.pt"
 $python -m dan.trained "$work/checkpoints/speech/best.pt" "$work/speech.pt"
 
-measured="data.clean_source=$work/unseen data.noise_source=$work/unknown data.duration=2.5 data.snr_db=0,7
-    data.noise_speed=1 data.stream=false data.num_train=1 data.num_validation=400"
-paths="paths.data=$work/measured paths.images=$work/images paths.checkpoints=$work/checkpoints"
-$python create_data.py --preset speech $paths $measured
-$python evaluate.py --preset speech $paths --compare "$work/speech.pt"
+# Both halves of the recordings that are not for training, "validation" and "test", are unseen.
+for language in es ru; do
+    paths="paths.data=$work/measured/$language paths.images=$work/images/$language paths.checkpoints=$work/checkpoints"
+    $python create_data.py --preset speech $paths "data.clean_source=$work/unseen/$language" \
+        "data.noise_source=$work/unknown" data.duration=2.5 data.snr_db=0,7 data.noise_speed=1 data.stream=false \
+        data.num_train=1 data.num_validation=200
+    $python evaluate.py --preset speech $paths --compare "$work/speech.pt"
+done
