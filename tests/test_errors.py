@@ -242,7 +242,7 @@ def test_a_training_is_not_replaced_by_accident(overrides, script, tmp_path):
         assert code == 0 and f"earlier-{number}" in out
     assert (folder / "earlier-1/last.pt").read_bytes() == before
     assert {p.name for p in (folder / "earlier-2").iterdir()} == {"best.pt", "last.pt",
-                                                                  "history.csv"}
+                                                                  "history.csv", "settings.txt"}
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(overrides, script, tmp_path, monkeypatch):
