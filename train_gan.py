@@ -6,7 +6,7 @@
     python train_gan.py --restart           # begin anew; the earlier training is moved aside
     python train_gan.py --preset speech-own --from pretrained/speech.pt     # train that on
 
-Writes best.pt, last.pt and history.csv to checkpoints/<name>/ and the figures to
+Writes best.pt, last.pt, history.csv and settings.txt to checkpoints/<name>/ and the figures to
 images/<name>/. Next: python evaluate.py
 """
 
