@@ -18,10 +18,11 @@ run: .venv/installed
 setup: .venv/installed
 
 demo: .venv/installed
-	$(BIN)/python -m dan.demo
+	$(BIN)/python -m dan.denoising.demo
 
 test: .venv/installed-dev
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check -q .
 	$(BIN)/python -m pytest -q -n 2 tests
 	ONEDNN_MAX_CPU_ISA=AVX512_CORE $(BIN)/python -m pytest -q tests/test_precision.py
 

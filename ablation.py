@@ -14,19 +14,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from create_data import create_data
-from dan import figures, plots
 from dan.command_line import parse_arguments
 from dan.configuration import resolve, to_dict
 from dan.errors import ConfigurationError, UserError, run, stopped_by
+from dan.evaluation.metrics import total_snr_db
+from dan.evaluation.realism import realism_score
+from dan.evaluation.tables import estimate_all
 from dan.files import InUseError, locked, write_bytes
-from dan.metrics import total_snr_db
+from dan.output import figures, plots
 from dan.progress import track
-from dan.realism import realism_score
 from dan.settings import as_text
-from dan.signals import draw
-from dan.storage import manifest_path, read_manifest
-from dan.tables import estimate_all
-from dan.trained import apply_generator, load_generator
+from dan.signals.sines import draw
+from dan.signals.store import manifest_path, read_manifest
+from dan.training.trained_generator import apply_generator, load_generator
 from evaluate import METRICS
 from train_gan import run_training
 
@@ -35,8 +35,13 @@ SHORTENED = {
     "spectral": ["training.pretrain_epochs=3", "training.max_epochs=10"],
 }
 # What every training has unless its switch says otherwise.
-USUAL = ["training.adversary=signal", "training.gan_loss=bce", "training.reconstruction_loss=L1",
-         "training.feature_weight=0", "training.feature_network=discriminator"]
+USUAL = [
+    "training.adversary=signal",
+    "training.gan_loss=bce",
+    "training.reconstruction_loss=L1",
+    "training.feature_weight=0",
+    "training.feature_network=discriminator",
+]
 WITHOUT = "no adversary"
 SWITCHES = {
     WITHOUT: ["training.adversary=none"],
@@ -46,11 +51,10 @@ SWITCHES = {
     "latent, bce": ["training.adversary=latent"],
     "latent, no weight": ["training.adversary=latent", "training.adversarial_weight=0"],
     "signal, bce, discriminator's features": ["training.feature_weight=3"],
-    "signal, bce, pretrained features": [
-        "training.feature_weight=3", "training.feature_network=pretrained",
-    ],
+    "signal, bce, pretrained features": ["training.feature_weight=3", "training.feature_network=pretrained"],
     "no adversary, pretrained features": [
-        "training.adversary=none", "training.feature_weight=3",
+        "training.adversary=none",
+        "training.feature_weight=3",
         "training.feature_network=pretrained",
     ],
     "no adversary, L2": ["training.adversary=none", "training.reconstruction_loss=L2"],
@@ -61,7 +65,9 @@ WEIGHTS = (0.1, 0.5, 3)  # of the adversarial loss, beside none
 SNRS_DB = (-2, -8)
 SEEDS = (42, 1, 2)
 COLUMNS = {
-    "total_snr_db": "output SNR in dB", "snr_db": "mean of dB", "si_sdr_db": "SI-SDR in dB",
+    "total_snr_db": "output SNR in dB",
+    "snr_db": "mean of dB",
+    "si_sdr_db": "SI-SDR in dB",
     "noise_reduction_in_band_db": "in-band reduction in dB",
     "noise_reduction_out_of_band_db": "out-of-band reduction in dB",
     "realism": "told from clean in %",
@@ -82,20 +88,30 @@ class Run:
         """Its configuration, in folders of its own below the ablation's."""
         data = f"ablation/{self.preset}/{self.snr_db:g} dB"
         training = f"{data}/{self.name}/seed {self.seed}"
-        return resolve(self.preset, [
-            *SHORTENED[self.preset], *overrides, *USUAL, *self.overrides,
-            f"data.snr_db={self.snr_db}", f"training.seed={self.seed}",
-            f"paths.data={base.paths.data}/{data}",
-            f"paths.checkpoints={base.paths.checkpoints}/{training}",
-        ])
+        return resolve(
+            self.preset,
+            [
+                *SHORTENED[self.preset],
+                *overrides,
+                *USUAL,
+                *self.overrides,
+                f"data.snr_db={self.snr_db}",
+                f"training.seed={self.seed}",
+                f"paths.data={base.paths.data}/{data}",
+                f"paths.checkpoints={base.paths.checkpoints}/{training}",
+            ],
+        )
 
 
 def main():
     config, options = parse_arguments(__doc__, add_options)
     check(config, options)
     presets = [options.preset] if options.preset else list(SHORTENED)
-    configs = {each: each.config(config, options.overrides)
-               for preset in presets for each in planned(preset, SEEDS[: options.seeds])}
+    configs = {
+        each: each.config(config, options.overrides)
+        for preset in presets
+        for each in planned(preset, SEEDS[: options.seeds])
+    }
     folder = config.image_folder.parent / "ablation"
     table, curves = folder / "table.md", folder / "trade_off.png"
     examples = {preset: folder / f"denoised_{preset}.png" for preset in presets}
@@ -113,8 +129,10 @@ def main():
             except KeyboardInterrupt as stop:
                 raise type(stop)(f"{stopped_by(stop)}; run ablation.py again to go on") from None
     if len(results) < len(configs):
-        print(f"another process is at {len(configs) - len(results)} of the trainings; run this "
-              "again when it has ended, for the table and the figures")
+        print(
+            f"another process is at {len(configs) - len(results)} of the trainings; run this "
+            "again when it has ended, for the table and the figures"
+        )
         return
     results = {each: results[each] for each in configs}  # in the order of the plan again
     text = draw_table(results)
@@ -128,18 +146,25 @@ def main():
 
 
 def add_options(parser):
-    parser.add_argument("--seeds", type=int, choices=range(1, len(SEEDS) + 1), default=len(SEEDS),
-                        help=f"trainings of each kind (default: {len(SEEDS)})")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        choices=range(1, len(SEEDS) + 1),
+        default=len(SEEDS),
+        help=f"trainings of each kind (default: {len(SEEDS)})",
+    )
 
 
 def check(config, options):
     """Raise ConfigurationError for what the ablation sets itself, or cannot measure."""
     if options.preset and options.preset not in SHORTENED:
-        raise ConfigurationError(f"--preset {options.preset} has no shortened schedule in "
-                                 f"ablation.py; choose from: {', '.join(SHORTENED)}")
+        raise ConfigurationError(
+            f"--preset {options.preset} has no shortened schedule in ablation.py; choose from: {', '.join(SHORTENED)}"
+        )
     if config.data.clean_source or config.data.noise_source:
-        raise ConfigurationError("ablation.py measures on sines under white noise; leave out "
-                                 "data.clean_source and data.noise_source")
+        raise ConfigurationError(
+            "ablation.py measures on sines under white noise; leave out data.clean_source and data.noise_source"
+        )
     own = {text.partition("=")[0] for switches in (USUAL, *SWITCHES.values()) for text in switches}
     own |= {"training.adversarial_weight", "training.seed", "data.snr_db"}
     for text in options.overrides:
@@ -158,10 +183,12 @@ def create_all_data(configs):
 def planned(preset, seeds):
     """The trainings of a preset: every switch as it is, and the weights at every input SNR."""
     has_bottleneck = resolve(preset).generator.has_bottleneck
-    switches = {name: overrides for name, overrides in SWITCHES.items()
-                if has_bottleneck or "training.adversary=latent" not in overrides}
-    weighed = {weight_name(weight): [f"training.adversarial_weight={weight}"]
-               for weight in WEIGHTS}
+    switches = {
+        name: overrides
+        for name, overrides in SWITCHES.items()
+        if has_bottleneck or "training.adversary=latent" not in overrides
+    }
+    weighed = {weight_name(weight): [f"training.adversarial_weight={weight}"] for weight in WEIGHTS}
     for seed in seeds:
         for snr in SNRS_DB:
             names = switches if snr == SNRS_DB[0] else {WITHOUT: switches[WITHOUT]}
@@ -213,11 +240,12 @@ def measure(config):
     def denoise(mixed, *_):
         return apply_generator(generator, mixed)
 
-    estimates, values, _ = estimate_all(clean, mixed, None, {"it": denoise}, METRICS,
-                                         config.data)
+    estimates, values, _ = estimate_all(clean, mixed, None, {"it": denoise}, METRICS, config.data)
     means = {name: float(np.mean(values["it"][name])) for name in COLUMNS if name in METRICS}
-    return means | {"total_snr_db": total_snr_db(clean, estimates["it"]),
-                    "realism": 100 * realism_score(denoise, config.data, config.training.seed)}
+    return means | {
+        "total_snr_db": total_snr_db(clean, estimates["it"]),
+        "realism": 100 * realism_score(denoise, config.data, config.training.seed),
+    }
 
 
 def collected(results):
@@ -233,11 +261,12 @@ def collected(results):
 
 def draw_table(results):
     """The table in Markdown: the mean over the seeds, and the range from the least to the most."""
-    lines = ["| preset | input SNR | training | " + " | ".join(COLUMNS.values()) + " |",
-             "|---" * (3 + len(COLUMNS)) + "|"]
+    lines = [
+        "| preset | input SNR | training | " + " | ".join(COLUMNS.values()) + " |",
+        "|---" * (3 + len(COLUMNS)) + "|",
+    ]
     for (preset, snr, name), row in collected(results).items():
-        cells = [f"{np.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
-                 for values in row.values()]
+        cells = [f"{np.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})" for values in row.values()]
         lines.append(f"| `{preset}` | {as_text(snr)} dB | {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -256,16 +285,20 @@ def trade_offs(results):
 
 def draw_example(preset, configs):
     """A test signal of the lowest SNR, denoised with and without an adversary, side by side."""
-    chosen = {each.name: config for each, config in configs.items()
-              if (each.preset, each.snr_db, each.seed) == (preset, SNRS_DB[-1], SEEDS[0])}
+    chosen = {
+        each.name: config
+        for each, config in configs.items()
+        if (each.preset, each.snr_db, each.seed) == (preset, SNRS_DB[-1], SEEDS[0])
+    }
     config = chosen[WITHOUT]
     clean, _, mixed = draw(config.test_data, "test", 1)
     example = {"clean": clean[0], "mixed": mixed[0]}
     for name in (WITHOUT, *(weight_name(weight) for weight in WEIGHTS[1:])):
         generator, _ = load_generator(chosen[name].checkpoint_folder / "last.pt")
         example[name] = apply_generator(generator, mixed)[0]
-    return plots.side_by_side(example, config.data.sample_rate,
-                              f"{preset} at an input SNR of {SNRS_DB[-1]} dB: a test signal")
+    return plots.side_by_side(
+        example, config.data.sample_rate, f"{preset} at an input SNR of {SNRS_DB[-1]} dB: a test signal"
+    )
 
 
 if __name__ == "__main__":

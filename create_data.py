@@ -16,26 +16,18 @@ from pathlib import Path
 
 import numpy as np
 
-from dan import figures, plots
 from dan.command_line import parse_arguments
 from dan.configuration import resolve
 from dan.errors import UserError, run
-from dan.listening import write_wavs
+from dan.output import figures, plots
+from dan.output.listening import write_wavs
 from dan.progress import track
-from dan.recordings import find_recordings
 from dan.settings import refuse
-from dan.signal_files import save_signal
-from dan.signals import draw_in_parts
-from dan.sources import PAUSE, cut_segments, enough_of, read_splits, stored_noise
-from dan.storage import (
-    KINDS,
-    claim_files,
-    save_recordings,
-    signal_path,
-    stored_counts,
-    wav_path,
-    write_manifest,
-)
+from dan.signals.audio_files import find_recordings
+from dan.signals.npy_files import save_signal
+from dan.signals.sines import draw_in_parts
+from dan.signals.sources import PAUSE, cut_segments, enough_of, read_splits, stored_noise
+from dan.signals.store import KINDS, claim_files, save_recordings, signal_path, stored_counts, wav_path, write_manifest
 
 FEW = 20  # validation or test signals
 
@@ -43,9 +35,7 @@ FEW = 20  # validation or test signals
 def main():
     config, options = parse_arguments(
         __doc__,
-        lambda parser: parser.add_argument(
-            "--show", action="store_true", help="also open the figure in a window"
-        ),
+        lambda parser: parser.add_argument("--show", action="store_true", help="also open the figure in a window"),
     )
     examples, counts = create_data(config)
     path = config.image_folder / "created_data.png"
@@ -86,8 +76,10 @@ def create_data(config):
             write_wavs(paths, examples[split], data.sample_rate)
     checksums |= {kind: stored["checksum"] for kind, stored in facts["streamed"].items()}
     preset = {"name": config.preset, "data": asdict(resolve(config.preset).data)}
-    write_manifest(folder, {"complete": True, "counts": counts, "checksums": checksums,
-                            "data": asdict(data), "preset": preset, **facts})
+    write_manifest(
+        folder,
+        {"complete": True, "counts": counts, "checksums": checksums, "data": asdict(data), "preset": preset, **facts},
+    )
     return examples, counts
 
 
@@ -108,12 +100,13 @@ def read_sources(data, remarks):
     folder = data.noise_folder
     if folder:
         find_recordings(folder)  # what is wrong with it is said before the others are read
-        noise_path, clean_path = (Path(os.path.realpath(path))
-                                  for path in (folder, data.clean_source))
-        if data.clean_source and (noise_path in (clean_path, *clean_path.parents)
-                                  or clean_path in noise_path.parents):
-            refuse("data.noise_source", data.noise_source, "outside data.clean_source, and not "
-                   "around it: noise and clean signals would be alike")
+        noise_path, clean_path = (Path(os.path.realpath(path)) for path in (folder, data.clean_source))
+        if data.clean_source and (noise_path in (clean_path, *clean_path.parents) or clean_path in noise_path.parents):
+            refuse(
+                "data.noise_source",
+                data.noise_source,
+                "outside data.clean_source, and not around it: noise and clean signals would be alike",
+            )
     if data.clean_source:
         recordings = read_splits(data.clean_source, data, remarks)
         for split in counts:
@@ -132,8 +125,7 @@ def read_sources(data, remarks):
     if data.noise_source:
         recordings = read_splits(folder, data, remarks) if folder else {}
         for split in counts:
-            enough = enough_of(recordings.pop(split), counts[split] * data.length) if folder \
-                else None
+            enough = enough_of(recordings.pop(split), counts[split] * data.length) if folder else None
             noise[split], kinds = stored_noise(enough, clean[split], split, counts[split], data)
         facts["noise_kinds"] = kinds  # of the last split, the test
         if data.stream and folder:

@@ -12,17 +12,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from dan import processes
 from dan.command_line import parse_arguments
 from dan.errors import UserError, run
-from dan.metrics import snr_db
-from dan.signals import (
-    draw_batch,
-    draw_range,
-    mix,
-    play_slower,
-    signals_at_once,
-    slowing_matrix,
-)
-from dan.sources import Recording, draw_pairs
-from dan.storage import as_created, check_manifest, load_recordings, load_signals
+from dan.evaluation.metrics import snr_db
+from dan.signals.sines import draw_batch, draw_range, mix, play_slower, signals_at_once, slowing_matrix
+from dan.signals.sources import Recording, draw_pairs
+from dan.signals.store import as_created, check_manifest, load_recordings, load_signals
 
 NUM_FACTORS = 32
 LONGEST_MATRIX = 1024  # samples; matrices grow with the square of the length
@@ -42,11 +35,15 @@ def main():
 def describe(split, data, at_once):
     """Print count, shape, measured SNR and ranges of one split, so many signals at once."""
     snr = torch.cat([snr_db(*data[part]) for part in torch.arange(len(data)).split(at_once)])
-    print(f"{split:<11} {len(data)} pairs of shape {tuple(data.clean.shape[1:])}, "
-          f"SNR {snr.mean():.3f} dB (from {snr.min():.3f} to {snr.max():.3f})")
+    print(
+        f"{split:<11} {len(data)} pairs of shape {tuple(data.clean.shape[1:])}, "
+        f"SNR {snr.mean():.3f} dB (from {snr.min():.3f} to {snr.max():.3f})"
+    )
     for kind, signals in (("clean", data.clean), ("mixed", data.mixed)):
-        print(f"            {kind} from {signals.min():.3f} to {signals.max():.3f}, "
-              f"standard deviation {signals.std():.3f}")
+        print(
+            f"            {kind} from {signals.min():.3f} to {signals.max():.3f}, "
+            f"standard deviation {signals.std():.3f}"
+        )
 
 
 class StoredPairs(Dataset):
@@ -153,9 +150,13 @@ class StreamedPairs(Dataset):
         if self.data.is_recorded:
             if processes.count() > 1:  # drawing takes long enough to be shared, so each has its own
                 sequence = sequence.spawn(processes.count())[processes.rank()]
-            pairs = draw_pairs(self.voices, self.noise, self.data,
-                               len(processes.share_of(range(count))),
-                               np.random.default_rng(sequence))
+            pairs = draw_pairs(
+                self.voices,
+                self.noise,
+                self.data,
+                len(processes.share_of(range(count))),
+                np.random.default_rng(sequence),
+            )
             return tuple(torch.from_numpy(x).unsqueeze(1) for x in pairs)
         generator = torch.Generator(self.device)
         generator.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
@@ -224,8 +225,9 @@ def batches_of(loader):
         yield from loader
     except (RuntimeError, ConnectionError) as error:
         if loader.num_workers and ("worker" in str(error) or isinstance(error, ConnectionError)):
-            raise UserError("a process that draws signals has died; give fewer training.workers, "
-                            "or them more shared memory") from error
+            raise UserError(
+                "a process that draws signals has died; give fewer training.workers, or them more shared memory"
+            ) from error
         raise
 
 
@@ -260,8 +262,13 @@ def loaders(config, device="cpu"):
     in_order = torch.arange(len(validation)).split(size)
     # Without automatic batching, a batch is read at once instead of signal by signal.
     return (
-        DataLoader(train, sampler=batches, batch_size=None, num_workers=workers,
-                   pin_memory=workers > 0 and torch.device(device).type == "cuda"),
+        DataLoader(
+            train,
+            sampler=batches,
+            batch_size=None,
+            num_workers=workers,
+            pin_memory=workers > 0 and torch.device(device).type == "cuda",
+        ),
         DataLoader(validation, sampler=in_order, batch_size=None),
     )
 

@@ -18,16 +18,16 @@ from pathlib import Path
 
 import numpy as np
 
-from dan import figures, plots
 from dan.command_line import parse_arguments
-from dan.denoised_files import denoise_file, seconds_in
-from dan.denoising import Denoiser, as_finite
+from dan.denoising.denoiser import Denoiser, as_finite
+from dan.denoising.files import denoise_file, seconds_in
 from dan.errors import ConfigurationError, UserError, in_words, run
-from dan.listening import Example, write_page
+from dan.output import figures, plots
+from dan.output.listening import Example, write_page
 from dan.progress import track
-from dan.recordings import SUFFIXES, find_recordings, map_array, open_audio, read_samples
-from dan.trained import PRETRAINED, load_generator
-from dan.training import choose_device
+from dan.signals.audio_files import SUFFIXES, find_recordings, map_array, open_audio, read_samples
+from dan.training.state import choose_device
+from dan.training.trained_generator import PRETRAINED, load_generator
 
 FIGURE_SECONDS = 20
 MOST_EXAMPLES = 12  # on a listening page
@@ -37,17 +37,14 @@ RECORDED_PRESETS = {"speech": "speech", "speech-own": "speech", "audio": "record
 
 
 def main():
-    config, options = parse_arguments(__doc__, add_options, default_preset="speech",
-                                      takes_files=True)
+    config, options = parse_arguments(__doc__, add_options, default_preset="speech", takes_files=True)
     if not options.inputs:
-        raise ConfigurationError("name what to denoise: python denoise.py noisy.wav -o clean.wav; "
-                                 "see --help")
+        raise ConfigurationError("name what to denoise: python denoise.py noisy.wav -o clean.wav; see --help")
     if not options.output:
         options.output = beside(options.inputs)
     checkpoint = choose_checkpoint(options, config)
     if options.skip and options.overwrite:
-        raise ConfigurationError("--skip leaves outputs that exist and --overwrite replaces them; "
-                                 "choose")
+        raise ConfigurationError("--skip leaves outputs that exist and --overwrite replaces them; choose")
     if not 0 <= options.dry <= 1:
         raise ConfigurationError(f"--dry {options.dry} is invalid; it must be from 0 to 1")
     jobs = plan(options.inputs, options.output, options.overwrite, options.skip)
@@ -67,8 +64,10 @@ def main():
     print(f"denoiser: {checkpoint}, {purpose(trained)}")
     array_rate = config.data.source_rate or denoiser.sample_rate
     if not config.data.source_rate and any(source.suffix.lower() == ".npy" for source, _ in jobs):
-        print(f"assumed {array_rate:,} samples per second of .npy files, which do not say theirs; "
-              "give it as data.source_rate=")
+        print(
+            f"assumed {array_rate:,} samples per second of .npy files, which do not say theirs; "
+            "give it as data.source_rate="
+        )
     failed, band_told, examples = 0, False, []
     with progress(sum(seconds_in(source, array_rate) for source, _ in jobs)) as bar:
         for source, target in jobs:
@@ -82,21 +81,25 @@ def main():
                 failed += 1
                 continue
             if rate > denoiser.sample_rate and not band_told:
-                bar.write(f"  the denoiser works up to {denoiser.sample_rate / 2:,.0f} Hz; what "
-                          "lies above " + ("is left out" if options.narrow else "is attenuated as "
-                                           "the top of that is (--narrow leaves it out)"))
+                bar.write(
+                    f"  the denoiser works up to {denoiser.sample_rate / 2:,.0f} Hz; what "
+                    "lies above "
+                    + (
+                        "is left out"
+                        if options.narrow
+                        else "is attenuated as the top of that is (--narrow leaves it out)"
+                    )
+                )
                 band_told = True
             if options.figure or (options.listen and len(examples) < MOST_EXAMPLES):
                 sounds, rate = beginnings(source, target, array_rate)
                 examples.append(Example(source.name, rate, sounds))
     if options.figure:
-        figure = plots.before_and_after(
-            sounds, rate, f"{source.name}, first channel, up to {FIGURE_SECONDS} s")
+        figure = plots.before_and_after(sounds, rate, f"{source.name}, first channel, up to {FIGURE_SECONDS} s")
         figures.save(figure, Path(options.figure), replace_any=True)
         print(f"wrote {options.figure}")
     if options.listen and examples:
-        title = (f"Denoised: {len(examples)} of {len(jobs)}, their first {FIGURE_SECONDS} s, one "
-                 "channel")
+        title = f"Denoised: {len(examples)} of {len(jobs)}, their first {FIGURE_SECONDS} s, one channel"
         write_page(Path(options.listen), title, examples)
         print(f"wrote {options.listen}; open it in a browser")
     if failed:
@@ -104,34 +107,48 @@ def main():
 
 
 def add_options(parser):
-    parser.add_argument("inputs", nargs="*", metavar="INPUT",
-                        help=f"recordings ({', '.join(SUFFIXES)}) and folders of them")
-    parser.add_argument("-o", "--output", metavar="OUTPUT",
-                        help="file for one recording (default: noisy.denoised.wav beside "
-                             "noisy.wav); folder for several, which mirrors theirs")
-    parser.add_argument("--checkpoint", metavar="FILE",
-                        help="the trained denoiser (default: best.pt of --name, or as above)")
-    parser.add_argument("--dry", type=float, default=0.0, metavar="0..1",
-                        help="share of the recording as it was that is mixed back in (default: 0)")
-    parser.add_argument("--narrow", action="store_true",
-                        help="leave out what lies above the denoiser's band, which is attenuated "
-                             "as the top of the band is otherwise")
-    parser.add_argument("--overwrite", action="store_true",
-                        help="replace outputs that exist; inputs are never replaced")
-    parser.add_argument("--skip", action="store_true",
-                        help="leave outputs that exist as they are, and denoise the rest")
-    parser.add_argument("--figure", metavar="FILE",
-                        help="also draw waveform and spectrogram, before and after, as PNG")
-    parser.add_argument("--listen", metavar="FILE",
-                        help="also write an HTML page with players, before and after")
+    parser.add_argument(
+        "inputs", nargs="*", metavar="INPUT", help=f"recordings ({', '.join(SUFFIXES)}) and folders of them"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUTPUT",
+        help="file for one recording (default: noisy.denoised.wav beside "
+        "noisy.wav); folder for several, which mirrors theirs",
+    )
+    parser.add_argument(
+        "--checkpoint", metavar="FILE", help="the trained denoiser (default: best.pt of --name, or as above)"
+    )
+    parser.add_argument(
+        "--dry",
+        type=float,
+        default=0.0,
+        metavar="0..1",
+        help="share of the recording as it was that is mixed back in (default: 0)",
+    )
+    parser.add_argument(
+        "--narrow",
+        action="store_true",
+        help="leave out what lies above the denoiser's band, which is attenuated as the top of the band is otherwise",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace outputs that exist; inputs are never replaced"
+    )
+    parser.add_argument(
+        "--skip", action="store_true", help="leave outputs that exist as they are, and denoise the rest"
+    )
+    parser.add_argument("--figure", metavar="FILE", help="also draw waveform and spectrogram, before and after, as PNG")
+    parser.add_argument("--listen", metavar="FILE", help="also write an HTML page with players, before and after")
 
 
 def beside(inputs):
     """Where a single recording goes without -o: noisy.wav to noisy.denoised.wav, beside it."""
     given = Path(inputs[0])
     if len(inputs) > 1 or given.is_dir():
-        raise ConfigurationError("name the folder for what is denoised with -o: python denoise.py "
-                                 f"{' '.join(inputs)} -o cleaned")
+        raise ConfigurationError(
+            f"name the folder for what is denoised with -o: python denoise.py {' '.join(inputs)} -o cleaned"
+        )
     return given.with_name(f"{given.stem}{RESULT}{given.suffix}")
 
 
@@ -181,11 +198,13 @@ def plan(inputs, output, overwrite, skip=False):
         if place in sources:
             raise UserError(f"{target} is an input, which is never replaced; choose another output")
         if place in taken:
-            raise UserError(f"{source} and {taken[place]} would both become {target}; denoise them "
-                        "into different folders")
+            raise UserError(
+                f"{source} and {taken[place]} would both become {target}; denoise them into different folders"
+            )
         if os.path.lexists(target) and not overwrite and not skip:
-            raise UserError(f"{target} exists; replace it with --overwrite, leave it with --skip, "
-                            "or choose another one")
+            raise UserError(
+                f"{target} exists; replace it with --overwrite, leave it with --skip, or choose another one"
+            )
         if (source.suffix.lower() == ".npy") != (target.suffix.lower() == ".npy"):
             raise UserError(f"{source} cannot become {target}; .npy stays .npy, and audio audio")
         taken[place] = source
@@ -195,8 +214,7 @@ def plan(inputs, output, overwrite, skip=False):
 
 
 def identity(path):
-    """What all names of one file share: its number, or, of a file to come, the path without links.
-    """
+    """What all names of one file share: its number, or, of a file to come, the path without links."""
     try:
         status = os.stat(path)
     except OSError:  # links in a circle, too
@@ -211,8 +229,7 @@ def is_inside(path, folder):
 
 
 def check_picture(path, jobs, overwrite):
-    """Raise UserError unless a figure or page may be written to `path`, beside what `jobs` write.
-    """
+    """Raise UserError unless a figure or page may be written to `path`, beside what `jobs` write."""
     if any(identity(path) in map(identity, job) for job in jobs):
         raise UserError(f"{path} is a recording; choose another name")
     if os.path.lexists(path) and not overwrite:
@@ -221,9 +238,12 @@ def check_picture(path, jobs, overwrite):
 
 def progress(seconds):
     """One bar over all recordings, which last so long together."""
-    return track(total=seconds, desc="denoising", leave=False,
-                 bar_format="{desc}: {percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} s of sound, "
-                            "{remaining} left")
+    return track(
+        total=seconds,
+        desc="denoising",
+        leave=False,
+        bar_format="{desc}: {percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} s of sound, {remaining} left",
+    )
 
 
 def beginnings(source, target, array_rate):

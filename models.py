@@ -2,7 +2,7 @@
 
     python models.py --preset dan-small            # print both networks layer by layer
 
-Trained ones are loaded by dan/trained.py.
+Trained ones are loaded by dan/training/trained_generator.py.
 
 Layer tables after the published Denoising Adversarial Network; the encoder–decoder has no skip
 connections. Initial weights: DCGAN's habit of small normal weights (Radford, Metz, Chintala,
@@ -17,11 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from config import (
-    ShortTimeGeneratorConfig,
-    SpectralGeneratorConfig,
-    WaveformGeneratorConfig,
-)
+from config import ShortTimeGeneratorConfig, SpectralGeneratorConfig, WaveformGeneratorConfig
 from dan.command_line import parse_arguments
 from dan.errors import ConfigurationError, run
 from dan.fourier_convolutions import LongConv1d, LongConvTranspose1d
@@ -35,12 +31,16 @@ MOST_PARAMETERS = 100_000_000  # parameters, which with their optimiser take 1.6
 
 def main():
     config, _ = parse_arguments("Print both networks layer by layer: output shapes, parameters.")
-    networks = {"generator": (build_generator, (1, config.data.length)),
-                "discriminator": (build_discriminator, seen_shape(config))}
+    networks = {
+        "generator": (build_generator, (1, config.data.length)),
+        "discriminator": (build_discriminator, seen_shape(config)),
+    }
     for name, (build_network, given) in networks.items():
         network = build_network(config).eval()
-        print(f"{name} of {config.preset}, for {given[0]} × {given[1]:,} values\n"
-              f"  {'layer':<34}{'output shape':<22}{'parameters':>12}")
+        print(
+            f"{name} of {config.preset}, for {given[0]} × {given[1]:,} values\n"
+            f"  {'layer':<34}{'output shape':<22}{'parameters':>12}"
+        )
         for layer, shape, count in layers_of(network, torch.zeros(1, *given)):
             print(f"  {layer:<34}{' × '.join(map(str, shape)):<22}{count:>12,}")
         print(f"  {'total':<56}{count_parameters(network):>12,}\n")
@@ -54,8 +54,9 @@ def layers_of(network, signals):
         if not list(layer.children()) and not isinstance(layer, nn.Flatten):
             title = f"{name} {type(layer).__name__}"
             layer.register_forward_hook(
-                lambda layer, _, output, title=title:
-                found.append((title, tuple(output.shape[1:]), count_parameters(layer)))
+                lambda layer, _, output, title=title: found.append(
+                    (title, tuple(output.shape[1:]), count_parameters(layer))
+                )
             )
     network(signals)
     return found
@@ -70,8 +71,7 @@ class WaveformGenerator(nn.Module):
 
     context = None  # it knows signals of one length: see denoise.py
 
-    def __init__(self, encoder_filters, decoder_filters, depth, kernel_size, negative_slope,
-                 fourier):
+    def __init__(self, encoder_filters, decoder_filters, depth, kernel_size, negative_slope, fourier):
         super().__init__()
         layers, channels = [], 1
         for _ in range(depth):
@@ -125,8 +125,7 @@ class SpectralGenerator(nn.Module):
         convolution = partial(nn.Conv2d, kernel_size=(1, kernel_size), padding="same")
         self.first = convolution(4, channels)
         self.blocks = nn.ModuleList(
-            SpectralBlock(channels, kernel_size, 2 ** (block % DILATIONS) if dilated else 1)
-            for block in range(blocks)
+            SpectralBlock(channels, kernel_size, 2 ** (block % DILATIONS) if dilated else 1) for block in range(blocks)
         )
         self.last = nn.Sequential(nn.SiLU(), convolution(channels, 3))
         initialise(self)
@@ -142,8 +141,9 @@ class SpectralGenerator(nn.Module):
             spectrum = self.transform((mixed.float() / level).squeeze(1))
             power = spectrum.real.square() + spectrum.imag.square()
             frequency = torch.linspace(-1, 1, spectrum.shape[-1], device=mixed.device)
-            features = torch.stack([spectrum.real, spectrum.imag, torch.log10(power + 1e-6),
-                                    frequency.expand(spectrum.shape)], dim=1)
+            features = torch.stack(
+                [spectrum.real, spectrum.imag, torch.log10(power + 1e-6), frequency.expand(spectrum.shape)], dim=1
+            )
         hidden = self.first(features.contiguous(memory_format=torch.channels_last))
         for block in self.blocks:
             hidden = block(hidden)
@@ -175,8 +175,7 @@ class SpectralBlock(nn.Module):
     def __init__(self, channels, kernel_size, dilation):
         super().__init__()
         self.activation = nn.Sequential(nn.BatchNorm2d(channels), nn.SiLU())
-        self.local = nn.Conv2d(channels, channels, (1, kernel_size), padding="same",
-                               dilation=(1, dilation))
+        self.local = nn.Conv2d(channels, channels, (1, kernel_size), padding="same", dilation=(1, dilation))
         self.everywhere = nn.Linear(channels, channels)
 
     def forward(self, hidden):
@@ -198,24 +197,23 @@ class ShortTimeGenerator(nn.Module):
     "Conv-TasNet" (2019). `context` is how many samples an output depends on to either side.
     """
 
-    def __init__(self, channels, levels, blocks, kernel_size, frame_kernel_size, longest_dilation,
-                 frame_length, level_frames):
+    def __init__(
+        self, channels, levels, blocks, kernel_size, frame_kernel_size, longest_dilation, frame_length, level_frames
+    ):
         super().__init__()
         self.frame_length, self.hop = frame_length, frame_length // 2
         self.level_frames = level_frames
         widths = [channels * (level + 1) for level in range(levels)]
-        frequency = {"kernel_size": (1, kernel_size), "stride": (1, 2),
-                     "padding": (0, kernel_size // 2)}
+        frequency = {"kernel_size": (1, kernel_size), "stride": (1, 2), "padding": (0, kernel_size // 2)}
         self.encoder = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(i, o, **frequency), nn.BatchNorm2d(o), nn.SiLU())
-            for i, o in pairwise([4, *widths])
+            nn.Sequential(nn.Conv2d(i, o, **frequency), nn.BatchNorm2d(o), nn.SiLU()) for i, o in pairwise([4, *widths])
         )
         dilations = [2 ** (block % longest_dilation.bit_length()) for block in range(blocks)]
         self.blocks = nn.ModuleList(
             nn.Sequential(
-                nn.Conv2d(widths[-1], widths[-1], (frame_kernel_size, 3), padding="same",
-                          dilation=(dilation, 1)),
-                nn.BatchNorm2d(widths[-1]), nn.SiLU(),
+                nn.Conv2d(widths[-1], widths[-1], (frame_kernel_size, 3), padding="same", dilation=(dilation, 1)),
+                nn.BatchNorm2d(widths[-1]),
+                nn.SiLU(),
             )
             for dilation in dilations
         )
@@ -259,21 +257,24 @@ class ShortTimeGenerator(nn.Module):
         power = spectrum.real.square() + spectrum.imag.square()
         frame_power = power.mean(-1).unsqueeze(1)
         box = torch.ones(1, 1, 2 * self.level_frames + 1, device=spectrum.device)
-        total, count = (functional.conv1d(x, box, padding=self.level_frames)
-                        for x in (frame_power, (frame_power > 0).float()))
+        total, count = (
+            functional.conv1d(x, box, padding=self.level_frames) for x in (frame_power, (frame_power > 0).float())
+        )
         level = (total / count.clamp_min(1)).squeeze(1).unsqueeze(-1) + LEAST_POWER
         relative = power / level
         magnitude = (relative + 1e-8) ** 0.15
         scale = magnitude / ((relative + 1e-8) * level).sqrt()
         frequency = torch.linspace(-1, 1, spectrum.shape[-1], device=spectrum.device)
-        return torch.stack([spectrum.real * scale, spectrum.imag * scale, magnitude,
-                            frequency.expand(power.shape)], dim=1)
+        return torch.stack(
+            [spectrum.real * scale, spectrum.imag * scale, magnitude, frequency.expand(power.shape)], dim=1
+        )
 
     def transform(self, signals):
         """(batch, length) to complex (batch, frames, bins)."""
         padded = functional.pad(signals, (0, -signals.shape[-1] % self.hop))
-        spectrum = torch.stft(padded, self.frame_length, self.hop, window=self.window,
-                              pad_mode="constant", return_complex=True)
+        spectrum = torch.stft(
+            padded, self.frame_length, self.hop, window=self.window, pad_mode="constant", return_complex=True
+        )
         return spectrum.transpose(1, 2)
 
     def inverse(self, spectrum, length):
@@ -295,8 +296,9 @@ class Discriminator(nn.Module):
     layers fix the length; a signal is padded with zeros to a multiple of 2^depth.
     """
 
-    def __init__(self, filters, depth, kernel_size, hidden_units, negative_slope, fourier,
-                 length, channels=1, outputs=1):
+    def __init__(
+        self, filters, depth, kernel_size, hidden_units, negative_slope, fourier, length, channels=1, outputs=1
+    ):
         super().__init__()
         self.padding = -length % 2**depth
         layers = []
@@ -358,8 +360,7 @@ def build_generator(config):
 def build_discriminator(config):
     """A discriminator with new weights, for signals or latents as configured; raises likewise."""
     channels, length = seen_shape(config)
-    return build("discriminator", Discriminator,
-                 vars(config.discriminator) | {"channels": channels, "length": length})
+    return build("discriminator", Discriminator, vars(config.discriminator) | {"channels": channels, "length": length})
 
 
 def seen_shape(config):
@@ -374,9 +375,11 @@ def build(name, network, sizes, cure=None):
     with torch.device("meta"):  # where tensors have a shape and take no memory
         count = count_parameters(network(**sizes))
     if count > MOST_PARAMETERS:
-        raise ConfigurationError(f"the {name} would have {count:,} parameters, more than "
-                                 f"{MOST_PARAMETERS:,}; "
-                                 f"{cure or f'make the settings {name}.* smaller'}")
+        raise ConfigurationError(
+            f"the {name} would have {count:,} parameters, more than "
+            f"{MOST_PARAMETERS:,}; "
+            f"{cure or f'make the settings {name}.* smaller'}"
+        )
     return network(**sizes)
 
 

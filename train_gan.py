@@ -17,22 +17,19 @@ from dataclasses import replace
 
 import torch
 
-from dan import figures, plots, processes
-from dan.baselines import lowpass
+from dan import processes
 from dan.command_line import parse_arguments
 from dan.errors import ConfigurationError, UserError, run, stopped_by, uninterrupted
-from dan.feature_network import (
-    build_feature_network,
-    train_feature_network,
-    uses_feature_network,
-)
+from dan.evaluation.baselines import lowpass
+from dan.evaluation.metrics import snr_db
 from dan.files import locked
 from dan.losses import GAN_LOSSES, RECONSTRUCTION_LOSSES, feature_loss
-from dan.metrics import snr_db
+from dan.output import figures, plots
 from dan.progress import track
-from dan.storage import as_created, check_manifest, fingerprint
-from dan.trained import apply_generator, load_generator, take_generator
-from dan.training import (
+from dan.signals.store import as_created, check_manifest, fingerprint
+from dan.training.feature_network import build_feature_network, train_feature_network, uses_feature_network
+from dan.training.run_folder import clear_leftovers, move_aside, refuse_to_replace, resume, save
+from dan.training.state import (
     best_epoch,
     choose_device,
     decide,
@@ -42,7 +39,7 @@ from dan.training import (
     patience_is_over,
     probe_precision,
 )
-from dan.training_folder import clear_leftovers, move_aside, refuse_to_replace, resume, save
+from dan.training.trained_generator import apply_generator, load_generator, take_generator
 from dataset import batches_of, first_batch, loaders, set_epoch, size_of_batch
 from models import count_parameters
 
@@ -54,20 +51,22 @@ LOOK_EVERY = 20  # steps
 def main():
     config, options = parse_arguments(__doc__, add_options)
     if options.resume and (options.restart or options.begin_with):
-        raise ConfigurationError("--resume goes on with the training that is there, while "
-                                 "--restart and --from begin one; choose")
+        raise ConfigurationError(
+            "--resume goes on with the training that is there, while --restart and --from begin one; choose"
+        )
     if options.resume and not (config.checkpoint_folder / "last.pt").exists():
-        raise UserError(f"{config.checkpoint_folder / 'last.pt'} is missing; there is no training "
-                        "to resume")
+        raise UserError(f"{config.checkpoint_folder / 'last.pt'} is missing; there is no training to resume")
     if not options.resume and not options.restart:
         refuse_to_replace(config.checkpoint_folder)
     figures.refuse_to_replace(figure_paths(config))
     config = as_created(config, options.overrides)
     state = run_training(config, options.resume, options.restart, options.begin_with, draws=True)
     best, signals = best_epoch(state.history), state.epoch * config.data.num_train
-    print(f"{state.epoch} epochs in {state.seconds:.0f} s, {signals / state.seconds:,.0f} signals "
-          f"a second; best epoch by the loss {best['epoch']}, validation SNR "
-          f"{best['validation_snr_db']:.2f} dB")
+    print(
+        f"{state.epoch} epochs in {state.seconds:.0f} s, {signals / state.seconds:,.0f} signals "
+        f"a second; best epoch by the loss {best['epoch']}, validation SNR "
+        f"{best['validation_snr_db']:.2f} dB"
+    )
     if state.history[0]["epoch"] == 0:
         print(gained(state.history[0], best))
     print(f"wrote {config.checkpoint_folder} and {config.image_folder}")
@@ -116,46 +115,62 @@ def run_training(config, resumes=False, restarts=False, begin_with=None, draws=F
                 train(state, train_loader, validation_loader, config)
             except KeyboardInterrupt as stop:
                 saved = f"epoch {state.epoch} is saved; go on with --resume"
-                raise type(stop)(
-                    f"{stopped_by(stop)}; {saved if state.history else 'no epoch was finished'}"
-                ) from None
+                raise type(stop)(f"{stopped_by(stop)}; {saved if state.history else 'no epoch was finished'}") from None
         if draws and processes.is_first():
             draw_figures(config, validation_loader.dataset, state.history)
     return state
 
 
 def add_options(parser):
-    parser.add_argument("--resume", action="store_true",
-                        help="go on from last.pt instead of beginning; training.max_epochs may be "
-                             "another, but the learning rates then follow another schedule")
-    parser.add_argument("--from", metavar="FILE", dest="begin_with",
-                        help="train the generator in this checkpoint on, with all that the preset "
-                             "says of data and training")
-    parser.add_argument("--restart", action="store_true",
-                        help="begin anew where there is a training, which is moved aside")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from last.pt instead of beginning; training.max_epochs may be "
+        "another, but the learning rates then follow another schedule",
+    )
+    parser.add_argument(
+        "--from",
+        metavar="FILE",
+        dest="begin_with",
+        help="train the generator in this checkpoint on, with all that the preset says of data and training",
+    )
+    parser.add_argument(
+        "--restart", action="store_true", help="begin anew where there is a training, which is moved aside"
+    )
 
 
 def describe(state, config):
     """Print what is trained, and how precisely."""
-    sizes = (f"{name} {count_parameters(network):,} parameters" for name, network in
-             (("generator", state.generator), ("discriminator", state.discriminator)))
+    sizes = (
+        f"{name} {count_parameters(network):,} parameters"
+        for name, network in (("generator", state.generator), ("discriminator", state.discriminator))
+    )
     print(config.data.in_words)
     print(f"preset {config.preset} on {state.device}: {', '.join(sizes)}")
     training = config.training
-    print(f"batches of {training.batch_size} signals; peak learning rates: generator "
-          f"{training.generator_lr:g}, discriminator {training.discriminator_lr:g}; "
-          f"{torch.get_num_threads()} threads")
+    print(
+        f"batches of {training.batch_size} signals; peak learning rates: generator "
+        f"{training.generator_lr:g}, discriminator {training.discriminator_lr:g}; "
+        f"{torch.get_num_threads()} threads"
+    )
     if processes.count() > 1:
         print(f"{processes.count()} processes, each with its share of every batch")
-    print("precision:", ", ".join(f"{network} {precision} ({reason})"
-                                  for network, (precision, reason) in state.precision.items()))
+    print(
+        "precision:",
+        ", ".join(f"{network} {precision} ({reason})" for network, (precision, reason) in state.precision.items()),
+    )
 
 
 def train(state, train_loader, validation_loader, config):
     """Train epoch by epoch until `max_epochs` or until patience ends, saving after each."""
     settings = config.training
-    bar = track(range(state.epoch + 1, settings.max_epochs + 1), desc="training", unit="epoch",
-                initial=state.epoch, total=settings.max_epochs)
+    bar = track(
+        range(state.epoch + 1, settings.max_epochs + 1),
+        desc="training",
+        unit="epoch",
+        initial=state.epoch,
+        total=settings.max_epochs,
+    )
     seconds, told = [math.inf, math.inf], False  # of the fastest epoch of each phase
     for epoch in bar:
         if patience_is_over(state.history, settings):
@@ -169,8 +184,10 @@ def train(state, train_loader, validation_loader, config):
         fastest = seconds[phase] = min(spent, seconds[phase])
         if not told and is_slow(spent, fastest):
             cure = "; beside other work training.threads=1 is fastest"
-            bar.write(f"epoch {epoch} took {spent:.0f} s, an earlier one {fastest:.0f}: something "
-                      "else uses the processor" + cure * (torch.get_num_threads() > 1))
+            bar.write(
+                f"epoch {epoch} took {spent:.0f} s, an earlier one {fastest:.0f}: something "
+                "else uses the processor" + cure * (torch.get_num_threads() > 1)
+            )
             told = True
         finish_epoch(state, epoch, trained, validation_loader, config, started)
         bar.set_postfix_str(progress(state.history[-1]))
@@ -193,12 +210,14 @@ def finish_epoch(state, epoch, trained, validation_loader, config, started=None)
     check_finite(validated.values(), settings, f"epoch {epoch}, on the validation signals")
     # Whatever stops the run finds an epoch counted if and only if it is saved.
     with uninterrupted():
-        state.history.append({
-            "epoch": epoch,
-            "phase": "adversarial" if adversarial else "pretraining",
-            **{f"train_{name}": value for name, value in trained.items()},
-            **{f"validation_{name}": value for name, value in validated.items()},
-        })
+        state.history.append(
+            {
+                "epoch": epoch,
+                "phase": "adversarial" if adversarial else "pretraining",
+                **{f"train_{name}": value for name, value in trained.items()},
+                **{f"validation_{name}": value for name, value in validated.items()},
+            }
+        )
         state.seconds += time.perf_counter() - started
         decide(state.history, settings, len(validation_loader.dataset))
         if processes.is_first():
@@ -219,12 +238,10 @@ def train_epoch(state, loader, settings, epoch):
     activations = state.activations(settings, adversarial)
     generator.train()
     # The bar is shown only where an epoch takes long.
-    bar = track(batches_of(loader), total=len(loader), desc=f"epoch {epoch}", unit="step",
-                leave=False, delay=3)
+    bar = track(batches_of(loader), total=len(loader), desc=f"epoch {epoch}", unit="step", leave=False, delay=3)
     for step, pairs in enumerate(bar):
         # What is pinned, for CUDA, need not be waited for.
-        clean, mixed = (signals.to(state.device, non_blocking=signals.is_pinned())
-                        for signals in pairs)
+        clean, mixed = (signals.to(state.device, non_blocking=signals.is_pinned()) for signals in pairs)
         share = len(clean), size_of_batch(step, len(loader.dataset), settings.batch_size)
         state.set_learning_rates(settings, epoch - 1 + step / len(loader))
         with state.autocast("generator"):
@@ -287,9 +304,11 @@ def generate(generator, clean, mixed, settings):
 
 def loss_weights(settings):
     """What the parts of the generator's loss are weighted by."""
-    return {"reconstruction_loss": settings.reconstruction_weight,
-            "feature_loss": settings.feature_weight,
-            "adversarial_loss": settings.adversarial_weight}
+    return {
+        "reconstruction_loss": settings.reconstruction_weight,
+        "feature_loss": settings.feature_weight,
+        "adversarial_loss": settings.adversarial_weight,
+    }
 
 
 @torch.inference_mode()
@@ -311,10 +330,11 @@ def validate(state, loader, settings, adversarial):
         if adversarial:
             clean_logits, denoised_logits = discriminator(seen_clean), discriminator(seen_denoised)
             losses["adversarial_loss"] = gan_loss.generator(denoised_logits)
-            measured |= {"passed_as_clean": (denoised_logits > 0).float().mean(),
-                         "discriminator_loss": gan_loss.discriminator(clean_logits,
-                                                                      denoised_logits),
-                         **accuracies(clean_logits, denoised_logits)}
+            measured |= {
+                "passed_as_clean": (denoised_logits > 0).float().mean(),
+                "discriminator_loss": gan_loss.discriminator(clean_logits, denoised_logits),
+                **accuracies(clean_logits, denoised_logits),
+            }
         loss = sum(weights[name] * value for name, value in losses.items())
         add(totals, measured | losses | {"generator_loss": loss}, len(clean))
     return means(totals, len(loader.dataset))
@@ -332,12 +352,16 @@ def check_finite(measured, settings, place):
     """Raise UserError if a loss or rate is not finite: from here on the weights would be spoilt."""
     if math.isfinite(float(sum(measured))):  # one look at the device, not one for each value
         return
-    cause = f"training.generator_lr={settings.generator_lr:g} or training.discriminator_lr=" \
-            f"{settings.discriminator_lr:g} is too high"
+    cause = (
+        f"training.generator_lr={settings.generator_lr:g} or training.discriminator_lr="
+        f"{settings.discriminator_lr:g} is too high"
+    )
     if settings.precision == "bfloat16":
         cause += ", or training.precision=bfloat16 too coarse"
-    raise UserError(f"the loss is no longer finite in {place}; probably {cause}; lower it and "
-                    "train anew with --restart; the last good epoch stays saved")
+    raise UserError(
+        f"the loss is no longer finite in {place}; probably {cause}; lower it and "
+        "train anew with --restart; the last good epoch stays saved"
+    )
 
 
 def add(totals, measured, weight):
@@ -352,8 +376,7 @@ def means(totals, count):
 
 def progress(row):
     """An epoch of the history in a few words."""
-    text = f"{row['phase']}, loss {row['validation_reconstruction_loss']:.4f}, " \
-           f"SNR {row['validation_snr_db']:.2f} dB"
+    text = f"{row['phase']}, loss {row['validation_reconstruction_loss']:.4f}, SNR {row['validation_snr_db']:.2f} dB"
     if row["phase"] == "adversarial":
         text += f", pass as clean {row['validation_passed_as_clean']:.0%}"
     return text
@@ -363,16 +386,19 @@ def gained(before, best):
     """What training a generator on has brought, from its row in the history to the best one."""
     if best is before:
         return "no epoch was better than the generator that was trained on; best.pt holds that one"
-    changes = (f"{what} {before[name]:.{digits}f} → {best[name]:.{digits}f}" for what, name, digits
-               in (("validation SNR in dB", "validation_snr_db", 2),
-                   ("loss", "validation_reconstruction_loss", 4)))
+    changes = (
+        f"{what} {before[name]:.{digits}f} → {best[name]:.{digits}f}"
+        for what, name, digits in (
+            ("validation SNR in dB", "validation_snr_db", 2),
+            ("loss", "validation_reconstruction_loss", 4),
+        )
+    )
     return f"training on brought: {', '.join(changes)}"
 
 
 def figure_paths(config):
     """The figures that a training draws."""
-    names = ("performance_plot", *(f"denoised_against_lowpass_{number:02d}"
-                                   for number in range(1, NUM_PLOTTED + 1)))
+    names = ("performance_plot", *(f"denoised_against_lowpass_{number:02d}" for number in range(1, NUM_PLOTTED + 1)))
     return [config.image_folder / f"{name}.png" for name in names]
 
 
@@ -392,9 +418,14 @@ def draw_figures(config, validation, history):
     }
     for number, path in zip(range(len(clean)), examples, strict=False):
         example = {name: signals[number] for name, signals in shown.items()}
-        figures.save(plots.side_by_side(
-            example, config.data.sample_rate,
-            "Denoised against lowpass: one validation signal, over time and over frequency"), path)
+        figures.save(
+            plots.side_by_side(
+                example,
+                config.data.sample_rate,
+                "Denoised against lowpass: one validation signal, over time and over frequency",
+            ),
+            path,
+        )
 
 
 if __name__ == "__main__":

@@ -39,8 +39,7 @@ def resolve(preset=DEFAULT_PRESET, overrides=(), name=None):
 
 def generator_kind(config):
     """What checkpoints call the kind of its generator."""
-    return next(kind for kind, settings in GENERATOR_KINDS.items()
-                if type(config.generator) is settings)
+    return next(kind for kind, settings in GENERATOR_KINDS.items() if type(config.generator) is settings)
 
 
 def to_dict(config):
@@ -60,7 +59,8 @@ def from_dict(stored):
         kind = generator.pop("kind")
         sections = {
             item.name: item.type(**stored[item.name])
-            for item in fields(Config) if item.name not in ("preset", "name", "generator")
+            for item in fields(Config)
+            if item.name not in ("preset", "name", "generator")
         }
         names = stored["preset"], stored.get("name", stored["preset"])
         if not all(type(name) is str for name in names):
@@ -68,8 +68,5 @@ def from_dict(stored):
         chosen = Config(*names, generator=GENERATOR_KINDS[kind](**generator), **sections)
         chosen.check()
     except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
-        raise ConfigurationError(
-            f"the stored configuration lacks or misnames a setting ({error})"
-        ) from error
+        raise ConfigurationError(f"the stored configuration lacks or misnames a setting ({error})") from error
     return chosen
-

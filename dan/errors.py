@@ -65,8 +65,9 @@ def end(message, exit_code):
 
 def is_lack_of_memory(error):
     """Whether an error says so; torch has no error of its own for it on a CPU."""
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(
-        sign in str(error) for sign in ("allocate memory", "out of memory")))
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(sign in str(error) for sign in ("allocate memory", "out of memory"))
+    )
 
 
 def ignore_signals():

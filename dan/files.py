@@ -59,8 +59,10 @@ def cannot_write(path, error, written_to, size=None):
     written = written_to.stat().st_size if written_to.exists() else 0
     place = next(parent for parent in path.resolve().parents if parent.exists())
     amount = f"{written:,} of {size:,}" if size else f"{written:,}"
-    return UserError(f"cannot write {path}: {error.strerror or error} ({amount} bytes written, "
-                 f"{shutil.disk_usage(place).free:,} free on the disk)")
+    return UserError(
+        f"cannot write {path}: {error.strerror or error} ({amount} bytes written, "
+        f"{shutil.disk_usage(place).free:,} free on the disk)"
+    )
 
 
 def flush_folder(folder):
@@ -78,8 +80,7 @@ def flush_folder(folder):
 
 
 def mark(path):
-    """What the temporary names of this file on this machine have in common, however long its own.
-    """
+    """What the temporary names of this file on this machine have in common, however long its own."""
     name = os.fsencode(path.name) + b"/" + os.fsencode(socket.gethostname())
     return hashlib.sha256(name).hexdigest()[:16]
 
@@ -135,8 +136,9 @@ def locked(folder, waits=False):
                 file.write(str(os.getpid()).encode())
                 file.flush()
         except BlockingIOError:
-            raise InUseError(f"{folder} is in use by process {process_in(file) or 'unknown'}; "
-                             "wait for it, or choose another folder") from None
+            raise InUseError(
+                f"{folder} is in use by process {process_in(file) or 'unknown'}; wait for it, or choose another folder"
+            ) from None
         except OSError as error:
             raise cannot_write(path, error, path) from error
         yield

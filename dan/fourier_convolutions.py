@@ -47,8 +47,14 @@ class LongConvTranspose1d(nn.ConvTranspose1d):
     """(batch, in, length) to (batch, out, 2 · length): the transpose of LongConv1d of stride 2."""
 
     def __init__(self, in_channels, out_channels, kernel_size, fourier=True):
-        super().__init__(in_channels, out_channels, kernel_size, stride=2,
-                         padding=(kernel_size - 1) // 2, output_padding=kernel_size % 2)
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=2,
+            padding=(kernel_size - 1) // 2,
+            output_padding=kernel_size % 2,
+        )
         self.fourier = fourier
 
     def forward(self, signals):
@@ -66,11 +72,7 @@ class LongConvTranspose1d(nn.ConvTranspose1d):
 
 def pays_off(signals):
     """Whether the Fourier transform is the faster way for these signals."""
-    return (
-        signals.device.type == "cpu"
-        and signals.shape[-1] <= LONGEST
-        and not torch.is_autocast_enabled("cpu")
-    )
+    return signals.device.type == "cpu" and signals.shape[-1] <= LONGEST and not torch.is_autocast_enabled("cpu")
 
 
 def split_phases(signals):
@@ -94,10 +96,12 @@ def correlate(signals, kernels, before):
     response = fourier_matrix(size, before - taps + 1, taps) @ kernels.reshape(-1, taps).flip(1).T
     real, imaginary = spectrum.view(2, -1, batch, channels)
     kernel_real, kernel_imaginary = response.view(2, -1, outputs, channels).transpose(-1, -2)
-    product = torch.stack([
-        torch.baddbmm(real @ kernel_real, imaginary, kernel_imaginary, alpha=-1),
-        torch.baddbmm(real @ kernel_imaginary, imaginary, kernel_real),
-    ])
+    product = torch.stack(
+        [
+            torch.baddbmm(real @ kernel_real, imaginary, kernel_imaginary, alpha=-1),
+            torch.baddbmm(real @ kernel_imaginary, imaginary, kernel_real),
+        ]
+    )
     synthesis = inverse_fourier_matrix(size, length)
     return (product.view(-1, batch * outputs).T @ synthesis).view(batch, outputs, length)
 

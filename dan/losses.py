@@ -54,8 +54,9 @@ def speech_loss(denoised, clean, mixed):
     (Weighted with 6 instead of 1, in a short training, that part raised STOI on unseen kinds of
     noise by 0.010, and cost 0.2 dB.)
     """
-    return (snr_spectrum_loss(denoised, clean, mixed)
-            + ENVELOPE_WEIGHT * envelope_loss(*levelled(denoised, clean, mixed)))
+    return snr_spectrum_loss(denoised, clean, mixed) + ENVELOPE_WEIGHT * envelope_loss(
+        *levelled(denoised, clean, mixed)
+    )
 
 
 def levelled(denoised, clean, mixed):
@@ -84,8 +85,9 @@ def envelope_loss(denoised, clean):
     bands = ((bins >= edges[:-1, None]) & (bins < edges[1:, None])).float()
     envelopes = []
     for signals in (denoised, clean):
-        spectrum = torch.stft(signals.squeeze(1), size, max(1, size // 2), window=window,
-                              center=False, return_complex=True)
+        spectrum = torch.stft(
+            signals.squeeze(1), size, max(1, size // 2), window=window, center=False, return_complex=True
+        )
         power = bands @ (spectrum.real.square() + spectrum.imag.square())
         envelopes.append((power + 1e-10).sqrt())
     frames = min(ENVELOPE_FRAMES, envelopes[0].shape[-1])
@@ -104,8 +106,10 @@ def compressed_spectrum(signals):
     """Short-time magnitudes to the power of 0.3 of signals (batch, 1, length) of unit power."""
     size = min(SPECTRUM_FRAME, signals.shape[-1])
     window = torch.hann_window(size, device=signals.device)
-    spectrum = torch.stft(signals.squeeze(1), size, max(1, size // 4), window=window,
-                          center=False, return_complex=True) / size**0.5
+    spectrum = (
+        torch.stft(signals.squeeze(1), size, max(1, size // 4), window=window, center=False, return_complex=True)
+        / size**0.5
+    )
     power = spectrum.real.square() + spectrum.imag.square()
     return (power + 1e-6) ** 0.15
 
@@ -125,8 +129,12 @@ def improvement_loss(denoised, clean, mixed):
 
 # What `training.reconstruction_loss` chooses from: functions of denoised, clean and mixed.
 RECONSTRUCTION_LOSSES = {
-    "L1": l1_loss, "L2": l2_loss, "log-cosh": log_cosh_loss, "improvement": improvement_loss,
-    "SNR+spectrum": snr_spectrum_loss, "speech": speech_loss,
+    "L1": l1_loss,
+    "L2": l2_loss,
+    "log-cosh": log_cosh_loss,
+    "improvement": improvement_loss,
+    "SNR+spectrum": snr_spectrum_loss,
+    "speech": speech_loss,
 }
 
 
@@ -137,8 +145,10 @@ def feature_loss(denoised_activations, clean_activations):
     Denoising with Deep Feature Losses" (2018), with equal weights: normalised in batches, the
     activations of all layers are of one size.
     """
-    distances = [functional.l1_loss(denoised, clean)
-                 for denoised, clean in zip(denoised_activations, clean_activations, strict=True)]
+    distances = [
+        functional.l1_loss(denoised, clean)
+        for denoised, clean in zip(denoised_activations, clean_activations, strict=True)
+    ]
     return sum(distances) / len(distances)
 
 
@@ -162,9 +172,7 @@ def bce_generator_loss(denoised_logits):
     The non-saturating loss of Goodfellow et al., "Generative Adversarial Networks" (2014):
     minimise −log D instead of log(1 − D), which has no gradient while the discriminator wins.
     """
-    return functional.binary_cross_entropy_with_logits(
-        denoised_logits, torch.ones_like(denoised_logits)
-    )
+    return functional.binary_cross_entropy_with_logits(denoised_logits, torch.ones_like(denoised_logits))
 
 
 def least_squares_discriminator_loss(clean_logits, denoised_logits):
@@ -182,10 +190,8 @@ def least_squares_generator_loss(denoised_logits):
 
 
 def hinge_discriminator_loss(clean_logits, denoised_logits):
-    """What clean lacks to 1 and denoised to −1, averaged over both: Lim, Ye, "Geometric GAN" (2017)
-    """
-    return (functional.relu(1 - clean_logits).mean()
-            + functional.relu(1 + denoised_logits).mean()) / 2
+    """What clean lacks to 1 and denoised to −1, averaged over both: Lim, Ye, "Geometric GAN" (2017)"""
+    return (functional.relu(1 - clean_logits).mean() + functional.relu(1 + denoised_logits).mean()) / 2
 
 
 def hinge_generator_loss(denoised_logits):

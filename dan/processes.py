@@ -18,8 +18,7 @@ from torch import distributed, nn
 
 from dan.errors import ConfigurationError, UserError
 
-LOST = ("another process of this training has ended, or cannot be reached any more; go on with "
-        "--resume")
+LOST = "another process of this training has ended, or cannot be reached any more; go on with --resume"
 
 # The others wait while the first process validates and saves. One whose machine vanished, without
 # closing its connections, is waited for as long.
@@ -88,14 +87,15 @@ def is_loss(error):
 def device_of(device):
     """The GPU of this process among those of its machine, where it trains on GPUs."""
     if count() > 1 and device.type not in ("cuda", "cpu"):
-        raise ConfigurationError(f"several processes cannot train on {device}; give "
-                                 "training.device=cpu")
+        raise ConfigurationError(f"several processes cannot train on {device}; give training.device=cpu")
     if device.type != "cuda" or count() == 1:
         return device
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if local >= torch.cuda.device_count():
-        raise ConfigurationError(f"process {local} of this machine has no GPU of its own; start at "
-                                 f"most {torch.cuda.device_count()}, or give training.device=cpu")
+        raise ConfigurationError(
+            f"process {local} of this machine has no GPU of its own; start at "
+            f"most {torch.cuda.device_count()}, or give training.device=cpu"
+        )
     torch.cuda.set_device(local)
     return torch.device("cuda", local)
 
@@ -194,8 +194,7 @@ def sums(totals, device):
     """{name: sum over the processes} of {name: number or tensor of one value}."""
     if count() == 1:
         return totals
-    values = torch.stack([torch.as_tensor(value, dtype=torch.float64, device=device)
-                          for value in totals.values()])
+    values = torch.stack([torch.as_tensor(value, dtype=torch.float64, device=device) for value in totals.values()])
     distributed.all_reduce(values)
     return dict(zip(totals, values, strict=True))
 

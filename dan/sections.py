@@ -51,8 +51,7 @@ class DataSection(Section):
     def by_last_names(self):
         """The same, its folders of recordings by their last names, which tell of no machine."""
         named = {}
-        for key, folder in (("clean_source", self.clean_source),
-                            ("noise_source", self.noise_folder)):
+        for key, folder in (("clean_source", self.clean_source), ("noise_source", self.noise_folder)):
             if folder:
                 name = os.path.basename(os.path.abspath(folder))
                 named[key] = getattr(self, key).replace(folder, name)
@@ -61,10 +60,15 @@ class DataSection(Section):
     @property
     def in_words(self):
         """What the signals are made of."""
-        clean = f"recordings in {self.clean_source}" if self.clean_source else (
-            f"sums of sines from {self.low_freq:g} to {self.high_freq:g} Hz")
-        return (f"clean signals: {clean}; noise: {self.noise_source or 'Gaussian white noise'}; "
-                f"{self.sample_rate:,} samples per second")
+        clean = (
+            f"recordings in {self.clean_source}"
+            if self.clean_source
+            else (f"sums of sines from {self.low_freq:g} to {self.high_freq:g} Hz")
+        )
+        return (
+            f"clean signals: {clean}; noise: {self.noise_source or 'Gaussian white noise'}; "
+            f"{self.sample_rate:,} samples per second"
+        )
 
     def check(self):
         check_all(self.check_band, self.check_size)
@@ -76,16 +80,21 @@ class DataSection(Section):
         if self.low_freq >= self.high_freq:
             refuse("data.low_freq", self.low_freq, f"below data.high_freq={self.high_freq:g}")
         if self.high_freq > self.nyquist:
-            refuse("data.high_freq", self.high_freq,
-                   f"at most {self.nyquist:g} Hz, the Nyquist frequency; 0 takes just that")
+            refuse(
+                "data.high_freq",
+                self.high_freq,
+                f"at most {self.nyquist:g} Hz, the Nyquist frequency; 0 takes just that",
+            )
 
     def check_size(self):
         if not self.stream and self.num_train > MOST_STORED:
-            refuse("data.num_train", self.num_train,
-                   f"at most {MOST_STORED:,}, or streamed with data.stream=true")
+            refuse("data.num_train", self.num_train, f"at most {MOST_STORED:,}, or streamed with data.stream=true")
         if self.length > MOST_SAMPLES:
-            refuse("data.duration", self.duration, f"at most {MOST_SAMPLES / self.sample_rate:.9g},"
-                   f" which is {MOST_SAMPLES:,} samples")
+            refuse(
+                "data.duration",
+                self.duration,
+                f"at most {MOST_SAMPLES / self.sample_rate:.9g}, which is {MOST_SAMPLES:,} samples",
+            )
 
 
 class GeneratorSection(Section):
@@ -110,8 +119,7 @@ class WaveformGeneratorSection(GeneratorSection):
 class ShortTimeGeneratorSection(GeneratorSection):
     def check(self):
         if 2 ** (self.levels + 1) > self.frame_length:
-            refuse("generator.levels", self.levels,
-                   "so small that 2^(levels + 1) is at most generator.frame_length")
+            refuse("generator.levels", self.levels, "so small that 2^(levels + 1) is at most generator.frame_length")
 
 
 class EvaluationSection(Section):
@@ -154,56 +162,76 @@ class WholeConfig:
         return replace(
             self,
             data=replace(data, high_freq=data.high_freq or data.nyquist),
-            evaluation=replace(evaluation, lowpass_passband=passband,
-                               lowpass_stopband=evaluation.lowpass_stopband or 1.25 * passband),
+            evaluation=replace(
+                evaluation, lowpass_passband=passband, lowpass_stopband=evaluation.lowpass_stopband or 1.25 * passband
+            ),
         )
 
     def check(self):
         """Raise ConfigurationError for all settings that no run could use."""
         self.check_ranges()
-        check_all(self.data.check, self.generator.check, self.check_adversary,
-                  self.check_length, self.check_lowpass)
+        check_all(self.data.check, self.generator.check, self.check_adversary, self.check_length, self.check_lowpass)
 
     def check_ranges(self):
         """Each setting by itself."""
-        check_all(*(partial(check_setting, key, value, item)
-                    for key, value, item in list_settings(self)))
+        check_all(*(partial(check_setting, key, value, item) for key, value, item in list_settings(self)))
 
     def check_adversary(self):
         training = self.training
         if training.adversary == "latent" and not self.generator.has_bottleneck:
-            refuse("training.adversary", "latent", "signal or none with this generator: it has no "
-                   "bottleneck, as those of dan and dan-small have")
-        if training.feature_weight and training.feature_network == "discriminator" \
-                and training.adversary != "signal":
-            refuse("training.feature_network", "discriminator", "pretrained where the "
-                   f"discriminator sees no signals (training.adversary={training.adversary})")
+            refuse(
+                "training.adversary",
+                "latent",
+                "signal or none with this generator: it has no bottleneck, as those of dan and dan-small have",
+            )
+        if training.feature_weight and training.feature_network == "discriminator" and training.adversary != "signal":
+            refuse(
+                "training.feature_network",
+                "discriminator",
+                f"pretrained where the discriminator sees no signals (training.adversary={training.adversary})",
+            )
 
     def check_length(self):
         """A signal is halved by the discriminator, and normalised in batches by the generator."""
         data, depth = self.data, self.discriminator.depth
         least = 2 ** (depth + 1)
         if data.length < least:
-            refuse("data.duration", data.duration,
-                   f"at least {least / data.sample_rate:.9g}, which is {least} samples, for the "
-                   f"discriminator to halve it {depth} times")
+            refuse(
+                "data.duration",
+                data.duration,
+                f"at least {least / data.sample_rate:.9g}, which is {least} samples, for the "
+                f"discriminator to halve it {depth} times",
+            )
         halvings = self.generator.halvings
         batch = min(self.training.batch_size, data.num_train)
         if -(-data.length // 2**halvings) * batch < 2:
-            refuse("generator.depth", halvings, "smaller, or the batch or the signals larger: "
-                   "batch normalisation needs at least two values in the deepest layer")
+            refuse(
+                "generator.depth",
+                halvings,
+                "smaller, or the batch or the signals larger: "
+                "batch normalisation needs at least two values in the deepest layer",
+            )
 
     def check_lowpass(self):
         evaluation, data = self.evaluation, self.data
         if evaluation.lowpass_passband >= evaluation.lowpass_stopband:
-            refuse("evaluation.lowpass_passband", evaluation.lowpass_passband,
-                   f"below evaluation.lowpass_stopband={evaluation.lowpass_stopband:g}")
+            refuse(
+                "evaluation.lowpass_passband",
+                evaluation.lowpass_passband,
+                f"below evaluation.lowpass_stopband={evaluation.lowpass_stopband:g}",
+            )
         if evaluation.lowpass_stopband >= data.nyquist:
-            refuse("evaluation.lowpass_stopband", evaluation.lowpass_stopband,
-                   f"below the Nyquist frequency {data.nyquist:g} Hz")
+            refuse(
+                "evaluation.lowpass_stopband",
+                evaluation.lowpass_stopband,
+                f"below the Nyquist frequency {data.nyquist:g} Hz",
+            )
         order = evaluation.lowpass_order(data.sample_rate)
         if not order <= MOST_LOWPASS_ORDER:
-            refuse("evaluation.lowpass_stopband", evaluation.lowpass_stopband,
-                   f"farther from evaluation.lowpass_passband={evaluation.lowpass_passband:g}: the "
-                   f"filter would have an order of {order:,.0f}, and {MOST_LOWPASS_ORDER} is the "
-                   "most")
+            refuse(
+                "evaluation.lowpass_stopband",
+                evaluation.lowpass_stopband,
+                f"farther from evaluation.lowpass_passband={evaluation.lowpass_passband:g}: the "
+                f"filter would have an order of {order:,.0f}, and {MOST_LOWPASS_ORDER} is the "
+                "most",
+            )

@@ -110,9 +110,7 @@ def is_finite(value):
 
 def refuse(key, value, allowed):
     """Raise the ConfigurationError that names the key, the value and what is allowed."""
-    raise ConfigurationError(
-        f"{key}={shorten(as_text(value))} is invalid; it must be {allowed}"
-    )
+    raise ConfigurationError(f"{key}={shorten(as_text(value))} is invalid; it must be {allowed}")
 
 
 def check_all(*checks):
@@ -136,7 +134,10 @@ def nearest(name, names):
     """A hint at the valid name closest to a misspelt or shortened one, such as training.lr."""
     part = name.rpartition(".")[2]
     ends = {valid: valid.rpartition(".")[2] for valid in names}
-    alike = [valid for valid, end in ends.items()
-             if part and (part in end or difflib.get_close_matches(part, [end], cutoff=0.5))]
+    alike = [
+        valid
+        for valid, end in ends.items()
+        if part and (part in end or difflib.get_close_matches(part, [end], cutoff=0.5))
+    ]
     close = difflib.get_close_matches(name, alike, 1, cutoff=0)
     return f"; did you mean '{close[0]}'?" if close else f"; choose from: {', '.join(names)}"

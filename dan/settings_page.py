@@ -15,10 +15,14 @@ def main():
 
 def settings_page():
     """The page: a table of every section, one of each kind of generator, and the presets."""
-    lines = ["# Settings", "",
-             "Made from `config.py` by `make docs`. Edit a default there, or name a setting on the "
-             "command line of any script: `training.max_epochs=60`. The defaults are those of "
-             "`dan`; the last table says what other presets change.", ""]
+    lines = [
+        "# Settings",
+        "",
+        "Made from `config.py` by `make docs`. Edit a default there, or name a setting on the "
+        "command line of any script: `training.max_epochs=60`. The defaults are those of "
+        "`dan`; the last table says what other presets change.",
+        "",
+    ]
     shown = set()
     for preset in PRESETS:
         config = resolve(preset)
@@ -32,8 +36,11 @@ def settings_page():
 
 def section_table(config, name):
     title = f"generator ({generator_kind(config)})" if name == "generator" else name
-    rows = [f"| `{key}` | {as_text(item.default)} | {item.metadata['meaning']} |"
-            for key, _, item in list_settings(config) if key.startswith(f"{name}.")]
+    rows = [
+        f"| `{key}` | {as_text(item.default)} | {item.metadata['meaning']} |"
+        for key, _, item in list_settings(config)
+        if key.startswith(f"{name}.")
+    ]
     return [f"## {title}", "", "| key | default | meaning |", "|---|---|---|", *rows, ""]
 
 
@@ -41,10 +48,10 @@ def presets_table():
     """What each preset changes of the defaults."""
     rows = []
     for preset in PRESETS:
-        changed = [f"{key}={as_text(value)}" for key, value, item in list_settings(resolve(preset))
-                   if value != item.default]
-        rows.append(f"| `{preset}` | {generator_kind(resolve(preset))} | "
-                    f"{' '.join(f'`{text}`' for text in changed)} |")
+        changed = [
+            f"{key}={as_text(value)}" for key, value, item in list_settings(resolve(preset)) if value != item.default
+        ]
+        rows.append(f"| `{preset}` | {generator_kind(resolve(preset))} | {' '.join(f'`{text}`' for text in changed)} |")
     return ["## presets", "", "| preset | generator | settings |", "|---|---|---|", *rows, ""]
 
 

@@ -28,12 +28,12 @@ from scaling import measure_scaling
 
 from create_data import create_data
 from dan.configuration import resolve
-from dan.denoising import Denoiser
+from dan.denoising.denoiser import Denoiser
 from dan.losses import improvement_loss, l1_loss
 from dan.sections import REPOSITORY
-from dan.signals import draw
-from dan.trained import apply_generator
-from dan.training import choose_device, new_training, probe_precision
+from dan.signals.sines import draw
+from dan.training.state import choose_device, new_training, probe_precision
+from dan.training.trained_generator import apply_generator
 from dataset import StoredPairs, StreamedPairs, loaders, set_epoch
 from models import CONVOLUTIONS
 from train_gan import train_epoch, validate
@@ -59,8 +59,7 @@ def measure(folder):
     config = resolve("dan", paths)
     device = choose_device("auto")
     torch.set_num_threads(config.training.threads or torch.get_num_threads())
-    print(f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, torch "
-          f"{torch.__version__}, device {device}\n")
+    print(f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}, device {device}\n")
     seconds = timed(lambda: create_data(config))
     row("data creation, 1,800 signals", f"{seconds:.2f} s", "asked: at most 3 s")
     time_steps(config, resolve("dan", paths + PLAIN), device)
@@ -69,8 +68,7 @@ def measure(folder):
     time_drawing(paths)
     time_inference(config)
     time_speech(Path(folder))
-    memory = peak_memory_mb(["train_gan.py", *paths, "training.max_epochs=3",
-                             "training.pretrain_epochs=1"])
+    memory = peak_memory_mb(["train_gan.py", *paths, "training.max_epochs=3", "training.pretrain_epochs=1"])
     row("peak memory of train_gan.py", f"{memory:.0f} MB", "asked: at most 1000 MB")
     if "--quick" not in sys.argv:
         time_to_quality(config, device)
@@ -94,8 +92,11 @@ def time_steps(config, plain, device):
                 state.generator(mixed)
 
         seconds[name] = median_of(step, 10), median_of(forward, 10)
-        row(f"generator step, batch 50, {name}", f"{1e3 * seconds[name][0]:.0f} ms",
-            f"forward {1e3 * seconds[name][1]:.0f} ms")
+        row(
+            f"generator step, batch 50, {name}",
+            f"{1e3 * seconds[name][0]:.0f} ms",
+            f"forward {1e3 * seconds[name][1]:.0f} ms",
+        )
     ratio = seconds["torch"][0] / seconds["Fourier"][0]
     row("  convolutions through Fourier", f"{ratio:.1f} ×", "faster; kept because at least 1.5")
 
@@ -119,32 +120,30 @@ def time_epochs(config, paths, device):
                 print(f"  {network} {precision}: {reason}")
     # In turns, so that a slow moment of the machine meets all of them alike.
     rounds = [
-        {
-            name: [timed(lambda e=e, p=player: train_epoch(*p, e)) for e in (40, 41)]
-            for name, player in players.items()
-        }
+        {name: [timed(lambda e=e, p=player: train_epoch(*p, e)) for e in (40, 41)] for name, player in players.items()}
         for _ in range(ROUNDS)
     ]
-    seconds = {
-        name: [median(times[name][phase] for times in rounds) for phase in (0, 1)]
-        for name in players
-    }
+    seconds = {name: [median(times[name][phase] for times in rounds) for phase in (0, 1)] for name in players}
     for name, (pretraining, adversarial) in seconds.items():
-        row(f"epoch of {name}", f"{pretraining:.2f} s",
-            f"of pretraining; {adversarial:.2f} s with the discriminator")
-    ratios = [plain / dan for plain, dan in zip(seconds["a plain loop"], seconds["dan"],
-                                                strict=True)]
-    row("  epoch against the plain loop", f"{ratios[0]:.1f} ×",
-        f"faster; {ratios[1]:.1f} × with the discriminator; asked: 5 with AMX, else 3")
-    whole = {
-        name: 40 * seconds[name][0] + (epochs - 40) * seconds[name][1]
-        for name, epochs in EPOCHS.items()
-    }
-    row("  whole training, dan", f"1/{whole['dan-published'] / whole['dan']:.1f}",
-        "of dan-published's time; asked: 1/4 with AMX, else 1/3")
+        row(f"epoch of {name}", f"{pretraining:.2f} s", f"of pretraining; {adversarial:.2f} s with the discriminator")
+    ratios = [plain / dan for plain, dan in zip(seconds["a plain loop"], seconds["dan"], strict=True)]
+    row(
+        "  epoch against the plain loop",
+        f"{ratios[0]:.1f} ×",
+        f"faster; {ratios[1]:.1f} × with the discriminator; asked: 5 with AMX, else 3",
+    )
+    whole = {name: 40 * seconds[name][0] + (epochs - 40) * seconds[name][1] for name, epochs in EPOCHS.items()}
+    row(
+        "  whole training, dan",
+        f"1/{whole['dan-published'] / whole['dan']:.1f}",
+        "of dan-published's time; asked: 1/4 with AMX, else 1/3",
+    )
     whole_seconds = seconds["dan"][1]
-    row("  signals per second", f"{config.data.num_train / whole_seconds:,.0f}",
-        f"with the discriminator; the GPU is busy {gpu_share(players['dan'], whole_seconds)}")
+    row(
+        "  signals per second",
+        f"{config.data.num_train / whole_seconds:,.0f}",
+        f"with the discriminator; the GPU is busy {gpu_share(players['dan'], whole_seconds)}",
+    )
     validation = loaders(config, device)[1]
     state = players["dan"][0]
     share = timed(lambda: validate(state, validation, config.training, True)) / seconds["dan"][1]
@@ -178,8 +177,11 @@ def time_against_peak():
         signals = torch.randn(config.training.batch_size, 1, config.data.length)
         count = 3 * multiplications(generator, signals)  # forward, and backward twice as many
         seconds = median_of(lambda g=generator, x=signals: g(x).square().mean().backward(), 3)
-        row(f"  a step of {preset}", f"{count / seconds / peak:.0%}",
-            f"of the peak: {count / 1e9:.2f} billion in {1e3 * seconds:.0f} ms")
+        row(
+            f"  a step of {preset}",
+            f"{count / seconds / peak:.0%}",
+            f"of the peak: {count / 1e9:.2f} billion in {1e3 * seconds:.0f} ms",
+        )
     torch.set_num_threads(threads)
 
 
@@ -193,8 +195,9 @@ def multiplications(network, signals):
         values = inputs[0] if isinstance(layer, TRANSPOSED) else output
         counts.append(values.numel() * layer.weight[0].numel())
 
-    hooks = [layer.register_forward_hook(count) for layer in network.modules()
-             if isinstance(layer, CONVOLUTIONS | nn.Linear)]
+    hooks = [
+        layer.register_forward_hook(count) for layer in network.modules() if isinstance(layer, CONVOLUTIONS | nn.Linear)
+    ]
     network(signals)
     for hook in hooks:
         hook.remove()
@@ -216,8 +219,7 @@ def time_drawing(paths):
         state.generator_optimizer.step()
 
     share = median_of(lambda: pairs[1], 20) / median_of(step, 20)
-    row("drawing a streamed batch", f"{share:.0%}",
-        "of a step of spectral-any; asked: at most 20 %")
+    row("drawing a streamed batch", f"{share:.0%}", "of a step of spectral-any; asked: at most 20 %")
 
 
 def time_speech(folder):
@@ -226,10 +228,15 @@ def time_speech(folder):
     rng = np.random.default_rng(0)
     for number in range(4):
         soundfile.write(folder / f"voices/{number}.wav", rng.normal(0, 0.1, 16_000 * 30), 16_000)
-    config = resolve("speech", [
-        *(f"paths.{name}={folder / 'speech' / name}" for name in ("data", "images", "checkpoints")),
-        f"data.clean_source={folder / 'voices'}", "data.num_validation=4", "data.num_train=160",
-    ])
+    config = resolve(
+        "speech",
+        [
+            *(f"paths.{name}={folder / 'speech' / name}" for name in ("data", "images", "checkpoints")),
+            f"data.clean_source={folder / 'voices'}",
+            "data.num_validation=4",
+            "data.num_train=160",
+        ],
+    )
     create_data(config)
     device = choose_device("auto")
     state, pairs = new_training(config, device), StreamedPairs(config, device)
@@ -239,8 +246,7 @@ def time_speech(folder):
     row("speech: drawing over a whole step", f"{drawing / epoch:.0%}", "asked: at most 20 %")
     minute = rng.normal(0, 0.1, 16_000 * 60).astype(np.float32)
     denoiser = Denoiser.load(REPOSITORY / "pretrained/speech.pt")
-    row("speech: denoising over real time", f"{60 / timed(lambda: denoiser(minute)):.0f} ×",
-        "asked: at least 25 ×")
+    row("speech: denoising over real time", f"{60 / timed(lambda: denoiser(minute)):.0f} ×", "asked: at least 25 ×")
 
 
 def time_inference(config):

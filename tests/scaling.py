@@ -16,10 +16,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from dan.checkpoints import read_checkpoint
 from dan.configuration import resolve
 from dan.losses import l1_loss
 from dan.sections import REPOSITORY
+from dan.training.checkpoints import read_checkpoint
 from models import build_generator
 
 PRESETS = ("dan", "spectral", "speech")
@@ -30,8 +30,11 @@ STEPS = 3
 
 def measure_scaling():
     """Print the table of steps, and two processes beside one."""
-    print(f"{os.cpu_count()} cores, torch {torch.__version__}\n\n| generator | batch | "
-          + " | ".join(f"{length:,}" for length in LENGTHS) + " | grows as |")
+    print(
+        f"{os.cpu_count()} cores, torch {torch.__version__}\n\n| generator | batch | "
+        + " | ".join(f"{length:,}" for length in LENGTHS)
+        + " | grows as |"
+    )
     print("|---" * (len(LENGTHS) + 3) + "|")
     for preset in PRESETS:
         for batch in BATCHES:
@@ -46,8 +49,9 @@ def point(preset, length, batch):
 
     In a process of its own, since memory is never given back.
     """
-    output = subprocess.run([sys.executable, __file__, preset, str(length), str(batch)],
-                            capture_output=True, text=True, check=True).stdout
+    output = subprocess.run(
+        [sys.executable, __file__, preset, str(length), str(batch)], capture_output=True, text=True, check=True
+    ).stdout
     return tuple(map(float, output.split()))
 
 
@@ -76,8 +80,7 @@ def measure_point(preset, length, batch):
 def growth(points):
     """The exponents of time and memory in the length, over the longest three lengths."""
     time_of, memory_of = (
-        np.polyfit(np.log(LENGTHS[-3:]), np.log([p[part] for p in points[-3:]]), 1)[0]
-        for part in (0, 1)
+        np.polyfit(np.log(LENGTHS[-3:]), np.log([p[part] for p in points[-3:]]), 1)[0] for part in (0, 1)
     )
     return f"length^{time_of:.1f}, memory^{memory_of:.1f}"
 
@@ -86,24 +89,36 @@ def compare_processes():
     """Seconds of an epoch: two processes of one thread against one process of two threads."""
     with tempfile.TemporaryDirectory() as folder:
         for preset in ("dan", "spectral"):
-            settings = ["--preset", preset, "training.max_epochs=4", "training.pretrain_epochs=2",
-                        f"paths.data={folder}/data", f"paths.images={folder}/images",
-                        "training.threads=0"]
+            settings = [
+                "--preset",
+                preset,
+                "training.max_epochs=4",
+                "training.pretrain_epochs=2",
+                f"paths.data={folder}/data",
+                f"paths.images={folder}/images",
+                "training.threads=0",
+            ]
             run("create_data.py", *settings)
             seconds = {}
             torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
             for name, starter, threads in (("one", [], "2"), ("two", torchrun, "1")):
-                run(*starter, "train_gan.py", *settings, f"paths.checkpoints={folder}/{name}",
-                    threads=threads)
+                run(*starter, "train_gan.py", *settings, f"paths.checkpoints={folder}/{name}", threads=threads)
                 last = read_checkpoint(Path(folder) / name / preset / "last.pt")
                 seconds[name] = last["seconds"] / last["epoch"]
-            print(f"\n{preset}: {seconds['one']:.2f} s an epoch with one process of two threads, "
-                  f"{seconds['two']:.2f} s with two processes of one thread")
+            print(
+                f"\n{preset}: {seconds['one']:.2f} s an epoch with one process of two threads, "
+                f"{seconds['two']:.2f} s with two processes of one thread"
+            )
 
 
 def run(*command, threads="2"):
-    subprocess.run([sys.executable, *command], cwd=REPOSITORY, check=True, capture_output=True,
-                   env=os.environ | {"OMP_NUM_THREADS": threads})
+    subprocess.run(
+        [sys.executable, *command],
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+        env=os.environ | {"OMP_NUM_THREADS": threads},
+    )
 
 
 if __name__ == "__main__":

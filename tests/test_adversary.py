@@ -11,33 +11,46 @@ from conftest import DESCRIBED, described, one_error
 
 import ablation
 from create_data import create_data
-from dan import realism
-from dan.checkpoints import read_checkpoint
 from dan.configuration import resolve
 from dan.errors import ConfigurationError, UserError
-from dan.feature_network import (
-    BANDS,
-    build_feature_network,
-    sine_batches,
-    train_feature_network,
-)
-from dan.realism import realism_score
-from dan.storage import check_manifest, write_manifest
-from dan.training import new_training
+from dan.evaluation import realism
+from dan.evaluation.realism import realism_score
+from dan.signals.store import check_manifest, write_manifest
+from dan.training.checkpoints import read_checkpoint
+from dan.training.feature_network import BANDS, build_feature_network, sine_batches, train_feature_network
+from dan.training.state import new_training
 from dataset import loaders
 from models import build_discriminator, build_generator
 from train_gan import generate, run_training, train, train_epoch
 
 CPU = torch.device("cpu")
-SPECTRAL = [*DESCRIBED["spectral"], "generator.channels=4", "generator.blocks=1",
-            "data.num_train=40", "data.num_validation=12", "training.batch_size=8",
-            "training.pretrain_epochs=1", "training.max_epochs=2", "training.slowest=1",
-            "training.device=cpu", "evaluation.num_test=20"]
+SPECTRAL = [
+    *DESCRIBED["spectral"],
+    "generator.channels=4",
+    "generator.blocks=1",
+    "data.num_train=40",
+    "data.num_validation=12",
+    "training.batch_size=8",
+    "training.pretrain_epochs=1",
+    "training.max_epochs=2",
+    "training.slowest=1",
+    "training.device=cpu",
+    "evaluation.num_test=20",
+]
 SWITCHES = {
-    "dan": ["training.adversary=none", "training.adversary=latent", "training.feature_weight=1",
-            "training.gan_loss=least-squares", "training.reconstruction_loss=L2"],
-    "spectral": ["training.adversary=none", "training.feature_weight=1", "training.gan_loss=hinge",
-                 "training.reconstruction_loss=log-cosh"],
+    "dan": [
+        "training.adversary=none",
+        "training.adversary=latent",
+        "training.feature_weight=1",
+        "training.gan_loss=least-squares",
+        "training.reconstruction_loss=L2",
+    ],
+    "spectral": [
+        "training.adversary=none",
+        "training.feature_weight=1",
+        "training.gan_loss=hinge",
+        "training.reconstruction_loss=log-cosh",
+    ],
 }
 
 
@@ -49,14 +62,14 @@ def data(config):
 @pytest.fixture
 def few_steps(monkeypatch):
     """The feature network and the realism score's classifier, trained for some steps alone."""
-    monkeypatch.setattr("dan.feature_network.STEPS", 4)
+    monkeypatch.setattr("dan.training.feature_network.STEPS", 4)
     for name, value in (("NUM_TRAIN", 40), ("NUM_TEST", 20), ("BATCH_SIZE", 20)):
         monkeypatch.setattr(realism, name, value)
 
 
-@pytest.mark.parametrize(("preset", "switch"), [
-    (preset, switch) for preset, switches in SWITCHES.items() for switch in switches
-])
+@pytest.mark.parametrize(
+    ("preset", "switch"), [(preset, switch) for preset, switches in SWITCHES.items() for switch in switches]
+)
 def test_every_switch_trains_and_resumes(preset, switch, overrides, tmp_path):
     """As from the command line, with the same weights in the end as without the interruption."""
     base = overrides if preset == "dan" else SPECTRAL + overrides[-3:]
@@ -83,10 +96,17 @@ def test_every_switch_trains_and_resumes(preset, switch, overrides, tmp_path):
 
 def test_pretrained_features_train_and_resume(few_steps, data, overrides, tmp_path):
     def trained(epochs, folder, **how):
-        config = resolve("dan", [
-            *overrides, "training.feature_weight=1", "training.feature_network=pretrained",
-            "training.schedule=halving", f"training.max_epochs={epochs}",
-            f"paths.checkpoints={tmp_path / folder}"])
+        config = resolve(
+            "dan",
+            [
+                *overrides,
+                "training.feature_weight=1",
+                "training.feature_network=pretrained",
+                "training.schedule=halving",
+                f"training.max_epochs={epochs}",
+                f"paths.checkpoints={tmp_path / folder}",
+            ],
+        )
         return run_training(config, **how)
 
     whole = trained(3, "whole")
@@ -124,14 +144,12 @@ def test_a_latent_adversary_sees_what_passes_the_bottleneck():
 
 def test_a_latent_adversary_moves_the_encoder_alone(config, data):
     """With no weight on the reconstruction, the decoder has no part in the generator's loss."""
-    settings = replace(config.training, adversary="latent", pretrain_epochs=0, batch_size=40,
-                       reconstruction_weight=0.0)
+    settings = replace(config.training, adversary="latent", pretrain_epochs=0, batch_size=40, reconstruction_weight=0.0)
     config = replace(config, training=settings)
     state = new_training(config, CPU)
     before = {name: value.clone() for name, value in state.generator.named_parameters()}
     train_epoch(state, loaders(config)[0], settings, epoch=1)
-    moved = {name for name, value in state.generator.named_parameters()
-             if not torch.equal(value, before[name])}
+    moved = {name for name, value in state.generator.named_parameters() if not torch.equal(value, before[name])}
     encoder = {f"layers.{number}" for number in range(3 * config.generator.depth)}
     assert moved and {name.rsplit(".", 1)[0] for name in moved} <= encoder
 
@@ -141,8 +159,7 @@ def test_activations_are_those_on_the_way_to_the_logits():
     signals = torch.randn(3, 1, 256)
     first, last = discriminator.activations(signals)
     assert first.shape == (3, 8, 128) and last.shape == (3, 8, 64)
-    torch.testing.assert_close(discriminator.classifier(last.flatten(1)).squeeze(1),
-                               discriminator(signals))
+    torch.testing.assert_close(discriminator.classifier(last.flatten(1)).squeeze(1), discriminator(signals))
 
 
 def test_labels_say_how_many_sines_there_are_and_where():
@@ -159,7 +176,7 @@ def test_labels_say_how_many_sines_there_are_and_where():
 
 
 def test_the_feature_network_learns_to_analyse(monkeypatch, config, data):
-    monkeypatch.setattr("dan.feature_network.STEPS", 60)
+    monkeypatch.setattr("dan.training.feature_network.STEPS", 60)
     network = build_feature_network(config)
     signals, labels = next(sine_batches(config.data, 99, CPU))
 
@@ -186,8 +203,11 @@ def test_of_recordings_the_label_is_the_recording(tmp_path, overrides, few_steps
     network = build_feature_network(config)
     assert network(torch.zeros(2, 1, 256)).shape == (2, 2)
     train_feature_network(network, config)
-    for recordings, message in ([0] * len(manifest["recordings"]), "one recording alone"), \
-            ([0, 1], "does not say which"), (None, "does not say which"):
+    for recordings, message in (
+        ([0] * len(manifest["recordings"]), "one recording alone"),
+        ([0, 1], "does not say which"),
+        (None, "does not say which"),
+    ):
         write_manifest(config.data_folder, manifest | {"recordings": recordings})
         with pytest.raises(UserError, match=message):
             build_feature_network(config)
@@ -203,10 +223,11 @@ def test_the_realism_score_tells_what_is_clean_from_what_is_not(monkeypatch):
 
 def test_the_ablation_goes_on_where_it_stopped(script, monkeypatch, few_steps, overrides):
     monkeypatch.setattr(ablation, "WEIGHTS", (0.3, 1))
-    monkeypatch.setattr(ablation, "SWITCHES", {
-        name: switches for name, switches in ablation.SWITCHES.items()
-        if name in (ablation.WITHOUT, "latent, bce")
-    })
+    monkeypatch.setattr(
+        ablation,
+        "SWITCHES",
+        {name: switches for name, switches in ablation.SWITCHES.items() if name in (ablation.WITHOUT, "latent, bce")},
+    )
     settings = [each for each in SPECTRAL if not each.startswith(("generator", "data.snr_db"))]
     arguments = ["--preset", "spectral", "--seeds", "1", *settings, *overrides[-3:]]
     code, _, err = script("ablation", *arguments)
@@ -228,10 +249,15 @@ def test_the_ablation_goes_on_where_it_stopped(script, monkeypatch, few_steps, o
     assert "damaged" in one_error(script("ablation", *arguments)[2])
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["training.gan_loss=hinge"], "training.gan_loss is among"), (["data.snr_db=0"], "data.snr_db"),
-    (["--preset", "audio"], "choose from: dan, spectral"), (["data.clean_source=x"], "sines"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["training.gan_loss=hinge"], "training.gan_loss is among"),
+        (["data.snr_db=0"], "data.snr_db"),
+        (["--preset", "audio"], "choose from: dan, spectral"),
+        (["data.clean_source=x"], "sines"),
+    ],
+)
 def test_what_the_ablation_sets_itself_is_refused(arguments, message, script):
     code, _, err = script("ablation", *arguments)
     assert code == 2 and message in one_error(err)

@@ -1,24 +1,12 @@
 """The estimators that are compared, and the bound, against independent computations."""
 
-
 import numpy as np
 import pytest
 from conftest import described
 
-from dan.baselines import (
-    cramer_rao_bound_db,
-    lowpass,
-    wavelet_shrinkage,
-    wiener,
-)
-from dan.metrics import snr_db, total_snr_db
-from dan.signals import (
-    count_sines,
-    draw,
-    draw_components,
-    streams,
-    unknowns_per_sine,
-)
+from dan.evaluation.baselines import cramer_rao_bound_db, lowpass, wavelet_shrinkage, wiener
+from dan.evaluation.metrics import snr_db, total_snr_db
+from dan.signals.sines import count_sines, draw, draw_components, streams, unknowns_per_sine
 
 DATA = described().data
 
@@ -71,13 +59,15 @@ def tangents(frequency, amplitude, phase, data):
     return np.hstack(columns)[:, np.tile(amplitude > 0, len(columns))]
 
 
-@pytest.mark.parametrize("overrides", [
-    [],
-    ["data.num_components=1,5"],
-    ["data.snr_db=-10,10"],
-    ["data.num_components=1,5", "data.snr_db=-10,10", "data.random_phase=true",
-     "data.amplitude_spread=0.5"],
-])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["data.num_components=1,5"],
+        ["data.snr_db=-10,10"],
+        ["data.num_components=1,5", "data.snr_db=-10,10", "data.random_phase=true", "data.amplitude_spread=0.5"],
+    ],
+)
 def test_the_bound_is_that_of_noise_projected_on_the_tangents(overrides):
     """A simulation of the best unbiased estimator: the noise that lies along the parameters."""
     data, count = described("dan", *overrides).data, 4000

@@ -19,12 +19,15 @@ from models import build_discriminator, build_generator, count_parameters
 from presets import PRESETS
 
 
-@pytest.mark.parametrize(("preset", "generator", "discriminator"), [
-    ("dan", 282_177, 10_577),
-    ("dan-published", 282_177, 10_577),
-    ("dan-small", 26_373, 1_245),
-    ("spectral", 26_243, 10_577),
-])
+@pytest.mark.parametrize(
+    ("preset", "generator", "discriminator"),
+    [
+        ("dan", 282_177, 10_577),
+        ("dan-published", 282_177, 10_577),
+        ("dan-small", 26_373, 1_245),
+        ("spectral", 26_243, 10_577),
+    ],
+)
 def test_parameter_counts_are_exact(preset, generator, discriminator):
     config = described(preset)
     assert count_parameters(build_generator(config)) == generator
@@ -32,8 +35,16 @@ def test_parameter_counts_are_exact(preset, generator, discriminator):
 
 
 def test_overrides_change_only_what_they_name():
-    config = resolve("dan-small", ["data.snr_db=0", "data.num_components=1,5", "data.duration=2",
-                                   "data.random_phase=true", "training.device=cpu"])
+    config = resolve(
+        "dan-small",
+        [
+            "data.snr_db=0",
+            "data.num_components=1,5",
+            "data.duration=2",
+            "data.random_phase=true",
+            "training.device=cpu",
+        ],
+    )
     assert config.data.snr_db == 0.0
     assert config.data.num_components == (1, 5)
     assert config.data.length == 512
@@ -107,10 +118,13 @@ def test_an_invalid_override_names_key_value_and_cure(override, overrides, scrip
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("override", "parts"), [
-    ("generator.kernel_size=4", ["generator.kernel_size=4", "odd"]),
-    ("generator.encoder_filters=4", ["unknown key 'generator.encoder_filters'"]),
-])
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("generator.kernel_size=4", ["generator.kernel_size=4", "odd"]),
+        ("generator.encoder_filters=4", ["unknown key 'generator.encoder_filters'"]),
+    ],
+)
 def test_the_spectral_presets_settings_are_checked(override, parts):
     with pytest.raises(ConfigurationError) as error:
         resolve("spectral", [override])
@@ -140,21 +154,27 @@ def test_wrong_presets_options_and_devices(overrides, script, tmp_path):
     assert not (tmp_path / "checkpoints").exists()
 
 
-@pytest.mark.parametrize("name", ["create_data", "dataset", "models", "train_gan", "evaluate",
-                                  "ablation"])
+@pytest.mark.parametrize("name", ["create_data", "dataset", "models", "train_gan", "evaluate", "ablation"])
 def test_help_lists_every_key_with_its_current_value(name, script):
-    code, out, _ = script(name, "--help", "--preset", "dan-small", "training.max_epochs=7",
-                          "generator.encoder_filters=6")
+    code, out, _ = script(
+        name, "--help", "--preset", "dan-small", "training.max_epochs=7", "generator.encoder_filters=6"
+    )
     assert code == 0
     assert "training.max_epochs=7" in out and "generator.encoder_filters=6" in out
     assert all(key in out for key, _, _ in list_settings(resolve()))
 
 
 def test_models_prints_both_networks_from_any_folder(tmp_path):
-    command = [sys.executable, str(REPOSITORY / "models.py"), *DESCRIBED["dan-small"],
-               "--preset", "dan-small"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True,
-                            encoding="utf-8", env=os.environ | {"PYTHONIOENCODING": "utf-8"})
+    command = [sys.executable, str(REPOSITORY / "models.py"), *DESCRIBED["dan-small"], "--preset", "dan-small"]
+    result = subprocess.run(
+        command,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        encoding="utf-8",
+        env=os.environ | {"PYTHONIOENCODING": "utf-8"},
+    )
     lines = [line.split() for line in result.stdout.splitlines()]
     assert ["layers.0", "LongConv1d", "6", "×", "128", "390"] in lines
     assert ["total", "26,373"] in lines and ["total", "1,245"] in lines
@@ -169,8 +189,9 @@ def test_the_page_of_settings_is_up_to_date():
 
 def test_the_order_of_the_lowpass_is_that_of_scipy():
     for passband, stopband in ((64, 100), (60, 63), (5, 120)):
-        evaluation = resolve("dan", [f"evaluation.lowpass_passband={passband}",
-                                     f"evaluation.lowpass_stopband={stopband}"]).evaluation
+        evaluation = resolve(
+            "dan", [f"evaluation.lowpass_passband={passband}", f"evaluation.lowpass_stopband={stopband}"]
+        ).evaluation
         order, _ = signal.buttord(passband, stopband, 0.05, 60, fs=256)
         assert np.ceil(evaluation.lowpass_order(256)) == order
 
@@ -188,26 +209,41 @@ def test_all_that_is_invalid_is_said_at_once():
     assert all(key in str(error.value) for key in ("batch_size=0", "snr_db=nan", "warmup=2"))
     with pytest.raises(ConfigurationError) as error:
         resolve("dan", ["data.sample_rate=100", "generator.depth=9", "training.batch_size=1"])
-    assert all(key in str(error.value) for key in
-               ("data.high_freq=64", "evaluation.lowpass_stopband=100", "generator.depth=9"))
+    assert all(
+        key in str(error.value) for key in ("data.high_freq=64", "evaluation.lowpass_stopband=100", "generator.depth=9")
+    )
 
 
 def test_settings_that_are_not_in_use_are_not_refused():
-    assert resolve("dan", ["data.sample_rate=210", "data.high_freq=106",
-                           "data.clean_source=recordings"])
+    assert resolve("dan", ["data.sample_rate=210", "data.high_freq=106", "data.clean_source=recordings"])
     for rate in (20, 100, 360, 8000, 22_050, 44_100):
         assert resolve("audio", [f"data.sample_rate={rate}", "data.duration=4"])
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("override", [
-    "data.sample_rate=0", "data.sample_rate=1e9", "data.sample_rate=44100",
-    "data.sample_rate=22050", "data.sample_rate=7", "data.duration=0.00123",
-    "data.duration=0", "data.duration=3599.987",
-    "data.high_freq=1e5", "data.num_train=2000000", "generator.kernel_size=4", "generator.depth=99",
-    "generator.frame_length=300", "generator.longest_dilation=5", "generator.levels=8",
-    "training.batch_size=0", "training.warmup=-1", "data.amplitude_spread=2",
-])
+@pytest.mark.parametrize(
+    "override",
+    [
+        "data.sample_rate=0",
+        "data.sample_rate=1e9",
+        "data.sample_rate=44100",
+        "data.sample_rate=22050",
+        "data.sample_rate=7",
+        "data.duration=0.00123",
+        "data.duration=0",
+        "data.duration=3599.987",
+        "data.high_freq=1e5",
+        "data.num_train=2000000",
+        "generator.kernel_size=4",
+        "generator.depth=99",
+        "generator.frame_length=300",
+        "generator.longest_dilation=5",
+        "generator.levels=8",
+        "training.batch_size=0",
+        "training.warmup=-1",
+        "data.amplitude_spread=2",
+    ],
+)
 def test_no_suggestion_is_refused_when_it_is_typed_in(preset, override):
     typed, suggested = [override], {}
     for _ in range(5):
@@ -218,8 +254,9 @@ def test_no_suggestion_is_refused_when_it_is_typed_in(preset, override):
             refused = re.findall(r"(\w+\.\w+)=(\S+) is invalid; it must be ([^;]*)", str(error))
         assert not [key for key, value, _ in refused if suggested.get(key) == value], refused
         suggestion = re.compile(r"(?:at least|at most|such as) (\d[\d.,e+-]*\b)")
-        suggested = {key: value[1].replace(",", "") for key, _, allowed in refused
-                     if (value := suggestion.search(allowed))}
+        suggested = {
+            key: value[1].replace(",", "") for key, _, allowed in refused if (value := suggestion.search(allowed))
+        }
         if not suggested:
             return  # what it says is about another setting, or of no number
         typed += [f"{key}={value}" for key, value in suggested.items()]

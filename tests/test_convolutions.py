@@ -17,8 +17,7 @@ def reference(layer, signals):
     weight, bias = layer.weight.double(), layer.bias.double()
     if isinstance(layer, nn.ConvTranspose1d):
         return functional.conv_transpose1d(
-            signals.double(), weight, bias, stride=2, padding=layer.padding,
-            output_padding=layer.output_padding,
+            signals.double(), weight, bias, stride=2, padding=layer.padding, output_padding=layer.output_padding
         )
     size = layer.kernel_size[0]
     padded = functional.pad(signals.double(), ((size - 1) // 2, size // 2))
@@ -30,16 +29,18 @@ def reference(layer, signals):
 def test_results_are_those_of_torch(kernel_size, length):
     torch.manual_seed(0)
     signals = torch.randn(2, 3, length)
-    for layer in (LongConv1d(3, 4, kernel_size, 1), LongConv1d(3, 4, kernel_size, 2),
-                  LongConvTranspose1d(3, 4, kernel_size)):
+    for layer in (
+        LongConv1d(3, 4, kernel_size, 1),
+        LongConv1d(3, 4, kernel_size, 2),
+        LongConvTranspose1d(3, 4, kernel_size),
+    ):
         expected = reference(layer, signals)
         torch.testing.assert_close(layer(signals).double(), expected, atol=1e-5, rtol=1e-5)
         layer.fourier = False
         torch.testing.assert_close(layer(signals).double(), expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("layer", [LongConv1d(3, 4, 64, 2), LongConv1d(3, 4, 64, 1),
-                                   LongConvTranspose1d(3, 4, 64)])
+@pytest.mark.parametrize("layer", [LongConv1d(3, 4, 64, 2), LongConv1d(3, 4, 64, 1), LongConvTranspose1d(3, 4, 64)])
 def test_gradients_are_those_of_torch(layer):
     torch.manual_seed(0)
     signals = torch.randn(2, 3, 64, requires_grad=True)

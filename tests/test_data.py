@@ -11,11 +11,11 @@ from scipy.io import wavfile
 
 import dataset
 from create_data import create_data
-from dan import signal_files, signals
 from dan.configuration import resolve
 from dan.errors import ConfigurationError, UserError
-from dan.metrics import snr_db
-from dan.storage import load_signals
+from dan.evaluation.metrics import snr_db
+from dan.signals import npy_files, sines
+from dan.signals.store import load_signals
 from dataset import RemixedPairs, ShuffledBatches, StoredPairs, StreamedPairs, loaders
 
 
@@ -35,8 +35,7 @@ def test_files_shapes_and_pairs(data):
         for kind in ("clean", "noise", "mixed"):
             names = sorted(path.name for path in (data / split / kind).iterdir())
             assert names == [f"{kind}_{number:04d}.npy" for number in range(1, count + 1)]
-    clean, noise, mixed = (np.load(data / f"train/{kind}/{kind}_0007.npy")
-                           for kind in ("clean", "noise", "mixed"))
+    clean, noise, mixed = (np.load(data / f"train/{kind}/{kind}_0007.npy") for kind in ("clean", "noise", "mixed"))
     assert clean.dtype == np.float32 and clean.shape == (256,)
     gain = (mixed - clean) / noise
     np.testing.assert_allclose(gain, gain.mean(), rtol=1e-3)
@@ -125,8 +124,9 @@ def test_remixing_pairs_each_signal_with_other_noise_at_the_same_snr(config, dat
         clean, mixed = remixed[indices]
         same = torch.isclose(clean, stored.clean).all(-1)
         assert same.sum() == 20  # the others are slowed down
-        torch.testing.assert_close(snr_db(clean.double(), mixed.double()),
-                                   torch.full((40, 1), -2.0).double(), atol=1e-4, rtol=0)
+        torch.testing.assert_close(
+            snr_db(clean.double(), mixed.double()), torch.full((40, 1), -2.0).double(), atol=1e-4, rtol=0
+        )
         mixtures.append(mixed)
     assert torch.equal(mixtures[0], mixtures[2])
     for one, other in ((0, 1), (0, None)):
@@ -243,9 +243,9 @@ def test_streamed_batches_depend_on_seeds_epoch_and_number_alone(overrides):
         assert not torch.isclose(first, other).any(-1).all()
 
 
-@pytest.mark.parametrize(("count", "sizes"), [
-    (40, [8] * 5), (41, [8] * 4 + [9]), (43, [8] * 5 + [3]), (1, [1]), (5, [5]),
-])
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(40, [8] * 5), (41, [8] * 4 + [9]), (43, [8] * 5 + [3]), (1, [1]), (5, [5])]
+)
 def test_no_batch_has_a_single_signal_where_more_are_left(count, sizes, overrides):
     config = streamed(overrides, f"data.num_train={count}")
     create_data(config)
@@ -302,10 +302,10 @@ def test_a_creation_that_was_cut_short_goes_on_where_it_was(config, data, monkey
 
 
 def test_signals_are_drawn_and_described_in_parts(config, script, overrides, monkeypatch):
-    monkeypatch.setattr(signals, "PART", 15 * 256)  # samples; there are 40 signals
+    monkeypatch.setattr(sines, "PART", 15 * 256)  # samples; there are 40 signals
     create_data(config)
     stored = load_signals(config, "train", "clean")
-    np.testing.assert_array_equal(stored[:, 0], signals.draw(config.data, "train", 40)[0])
+    np.testing.assert_array_equal(stored[:, 0], sines.draw(config.data, "train", 40)[0])
     assert len(torch.unique(stored, dim=0)) == 40
     code, out, _ = script("dataset", *overrides)
     assert code == 0 and "train       40 pairs of shape (1, 256), SNR -2.000 dB" in out
@@ -313,9 +313,10 @@ def test_signals_are_drawn_and_described_in_parts(config, script, overrides, mon
 
 def test_signals_that_would_fill_the_memory_lie_in_a_file(config, data, monkeypatch):
     usual = load_signals(config, "train", "clean")
-    monkeypatch.setattr(signal_files, "LARGEST_IN_MEMORY", 1000)
-    large = signal_files.read_signals(data / "train/clean", [
-        f"clean_{number:04d}.npy" for number in range(1, len(usual) + 1)], 256, "reading")
+    monkeypatch.setattr(npy_files, "LARGEST_IN_MEMORY", 1000)
+    large = npy_files.read_signals(
+        data / "train/clean", [f"clean_{number:04d}.npy" for number in range(1, len(usual) + 1)], 256, "reading"
+    )
     assert isinstance(large, np.memmap)
     np.testing.assert_array_equal(large, usual[:, 0])
     assert torch.equal(load_signals(config, "train", "clean"), usual)

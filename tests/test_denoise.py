@@ -12,23 +12,23 @@ from conftest import DESCRIBED, described, one_error
 
 import denoise
 from create_data import create_data
-from dan import denoised_files, denoising
-from dan.checkpoints import write_checkpoint
 from dan.configuration import resolve
-from dan.denoising import blocks, resampled, windows
-from dan.metrics import total_snr_db
-from dan.recordings import read_rows, resample
-from dan.signals import draw
-from dan.trained import apply_generator, load_generator
-from dan.training import new_training
+from dan.denoising import denoiser as denoising
+from dan.denoising import files as denoised_files
+from dan.denoising.denoiser import blocks, resampled, windows
+from dan.evaluation.metrics import total_snr_db
+from dan.signals.audio_files import read_rows, resample
+from dan.signals.sines import draw
+from dan.training.checkpoints import write_checkpoint
+from dan.training.state import new_training
+from dan.training.trained_generator import apply_generator, load_generator
 from dataset import loaders
 from denoise import Denoiser
 from train_gan import train
 
 CPU = torch.device("cpu")
 RATE = 8000
-SMALL = ["generator.channels=4", "generator.blocks=2", "generator.level_frames=5",
-         "training.device=cpu"]
+SMALL = ["generator.channels=4", "generator.blocks=2", "generator.level_frames=5", "training.device=cpu"]
 
 
 def noise(seconds, rate=RATE, seed=0, channels=()):
@@ -119,11 +119,19 @@ def test_channels_do_not_mix(denoiser):
 
 
 @pytest.mark.filterwarnings("ignore:.*not finite")
-@pytest.mark.parametrize("odd", [
-    np.zeros(9000), np.ones(9000), np.full(9000, np.nan), np.full(9000, np.inf),
-    np.sign(np.sin(np.arange(9000))), np.full(3, -1.0),
-    np.full(9000, np.finfo(np.float32).max), np.full(9000, 1e-38),
-])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        np.zeros(9000),
+        np.ones(9000),
+        np.full(9000, np.nan),
+        np.full(9000, np.inf),
+        np.sign(np.sin(np.arange(9000))),
+        np.full(3, -1.0),
+        np.full(9000, np.finfo(np.float32).max),
+        np.full(9000, 1e-38),
+    ],
+)
 def test_odd_signals_give_finite_ones(odd, denoiser):
     assert np.isfinite(denoiser(odd.astype(np.float32), RATE)).all()
 
@@ -144,10 +152,17 @@ def test_networks_of_whole_signals_denoise_recordings_too(preset):
     assert Denoiser(generator, config.data)(noise(1.3, 1000), 1000).shape == (1300,)
 
 
-@pytest.mark.parametrize(("name", "subtype", "rate", "channels"), [
-    ("a.wav", "PCM_16", 8000, 1), ("a.wav", "PCM_24", 44_100, 2), ("a.wav", "FLOAT", 6000, 3),
-    ("a.flac", "PCM_16", 48_000, 2), ("a.ogg", "VORBIS", 22_050, 1), ("a.wav", "PCM_U8", 11_025, 1),
-])
+@pytest.mark.parametrize(
+    ("name", "subtype", "rate", "channels"),
+    [
+        ("a.wav", "PCM_16", 8000, 1),
+        ("a.wav", "PCM_24", 44_100, 2),
+        ("a.wav", "FLOAT", 6000, 3),
+        ("a.flac", "PCM_16", 48_000, 2),
+        ("a.ogg", "VORBIS", 22_050, 1),
+        ("a.wav", "PCM_U8", 11_025, 1),
+    ],
+)
 def test_rate_channels_and_format_are_kept(name, subtype, rate, channels, call, tmp_path):
     source, target = tmp_path / name, tmp_path / "out" / name
     soundfile.write(source, noise(1.3, rate, channels=(channels,)).T, rate, subtype)
@@ -159,13 +174,18 @@ def test_rate_channels_and_format_are_kept(name, subtype, rate, channels, call, 
         assert getattr(before, fact) == getattr(after, fact)
 
 
-@pytest.mark.parametrize(("name", "subtype", "target", "expected"), [
-    ("a.wav", "FLOAT", "b.flac", "PCM_16"), ("a.mp3", "MPEG_LAYER_III", "b.wav", "PCM_16"),
-    ("a.wav", "PCM_16", "b.mp3", "MPEG_LAYER_III"), ("a.aiff", "PCM_24", "b.AIF", "PCM_24"),
-    ("a.wav", "PCM_16", "b.opus", "OPUS"), ("a.ogg", "VORBIS", "b.caf", "PCM_16"),
-])
-def test_a_format_without_the_sample_format_takes_its_own(name, subtype, target, expected, call,
-                                                          tmp_path):
+@pytest.mark.parametrize(
+    ("name", "subtype", "target", "expected"),
+    [
+        ("a.wav", "FLOAT", "b.flac", "PCM_16"),
+        ("a.mp3", "MPEG_LAYER_III", "b.wav", "PCM_16"),
+        ("a.wav", "PCM_16", "b.mp3", "MPEG_LAYER_III"),
+        ("a.aiff", "PCM_24", "b.AIF", "PCM_24"),
+        ("a.wav", "PCM_16", "b.opus", "OPUS"),
+        ("a.ogg", "VORBIS", "b.caf", "PCM_16"),
+    ],
+)
+def test_a_format_without_the_sample_format_takes_its_own(name, subtype, target, expected, call, tmp_path):
     soundfile.write(tmp_path / name, noise(0.5, channels=(2,)).T, RATE, subtype)
     code, _, err = call(tmp_path / name, "-o", tmp_path / target)
     assert code == 0, err
@@ -209,9 +229,10 @@ def test_folders_are_mirrored_and_one_bad_file_does_not_end_the_run(call, tmp_pa
     assert code == 1 and "bad.wav is unreadable" in err and "1 of 3 recordings" in err
     assert out.count("real time") == 2 and "Traceback" not in err
     assert "100% |" in err and "of 1 s of sound" in err  # one bar over both
-    assert sorted(p.relative_to(tmp_path / "out").as_posix()
-                  for p in (tmp_path / "out").rglob("*") if p.is_file()) == [
-        "deeper/two.flac", "one.wav"]
+    assert sorted(p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()) == [
+        "deeper/two.flac",
+        "one.wav",
+    ]
 
 
 def test_nothing_is_replaced_unasked_and_no_input_ever(call, tmp_path):
@@ -254,13 +275,17 @@ def test_dry_mixes_the_input_back_in(call, tmp_path):
     assert code == 2 and "from 0 to 1" in one_error(err)
 
 
-@pytest.mark.parametrize(("samples", "remark"), [
-    (np.zeros(8000), "constant (0)"), (np.full(8000, 0.5), "constant (0.5)"),
-    (np.r_[np.nan, noise(1)], "1 of 8,001 values were not finite"),
-    (np.full(9, np.nan), "9 of 9 values were not finite"),
-    (np.clip(noise(1) * 50, -1, 1), "it was clipped"),
-    (noise(1) + 0.5, "its mean is 0.5"),
-])
+@pytest.mark.parametrize(
+    ("samples", "remark"),
+    [
+        (np.zeros(8000), "constant (0)"),
+        (np.full(8000, 0.5), "constant (0.5)"),
+        (np.r_[np.nan, noise(1)], "1 of 8,001 values were not finite"),
+        (np.full(9, np.nan), "9 of 9 values were not finite"),
+        (np.clip(noise(1) * 50, -1, 1), "it was clipped"),
+        (noise(1) + 0.5, "its mean is 0.5"),
+    ],
+)
 def test_what_is_odd_is_said(samples, remark, call, tmp_path):
     soundfile.write(tmp_path / "in.wav", samples, RATE, "FLOAT")
     code, out, _ = call(str(tmp_path / "in.wav"), "-o", str(tmp_path / "out.wav"))
@@ -350,8 +375,11 @@ def test_wrong_calls_say_what_to_do(script, tmp_path):
 def spectral(tmp_path_factory):
     """A checkpoint of `spectral` after four epochs: 8 s of training on one core."""
     folder = tmp_path_factory.mktemp("spectral")
-    config = described("spectral", 
-        "training.max_epochs=4", "training.pretrain_epochs=4", "training.device=cpu",
+    config = described(
+        "spectral",
+        "training.max_epochs=4",
+        "training.pretrain_epochs=4",
+        "training.device=cpu",
         *(f"paths.{name}={folder / name}" for name in ("data", "images", "checkpoints")),
     )
     create_data(config)
@@ -369,8 +397,9 @@ def test_signals_of_the_trained_length_go_through_in_one_piece(spectral, script,
     denoised = Denoiser.load(path)(mixed, 256)
     np.testing.assert_allclose(denoised, by_network, atol=1e-5)
     np.save(tmp_path / "in.npy", mixed)
-    code, _, err = script("denoise", str(tmp_path / "in.npy"), "-o", str(tmp_path / "out.npy"),
-                          "--checkpoint", str(path))
+    code, _, err = script(
+        "denoise", str(tmp_path / "in.npy"), "-o", str(tmp_path / "out.npy"), "--checkpoint", str(path)
+    )
     assert code == 0, err
     assert total_snr_db(clean, np.load(tmp_path / "out.npy")) > 12
 
@@ -418,14 +447,20 @@ def test_a_recording_of_a_sample_a_second_is_refused(call, tmp_path):
 
 def test_file_names_may_look_like_anything(call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("data.x=1.wav", "$a$b.wav", "$x_{.wav", os.fsdecode(b"\xff\xfe.wav"), "ü → ±.wav",
-                 "狗 😀.wav", "one\ntwo\t.wav"):
+    for name in (
+        "data.x=1.wav",
+        "$a$b.wav",
+        "$x_{.wav",
+        os.fsdecode(b"\xff\xfe.wav"),
+        "ü → ±.wav",
+        "狗 😀.wav",
+        "one\ntwo\t.wav",
+    ):
         soundfile.write("in.wav", noise(0.2), RATE)
         os.rename("in.wav", name)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            code, _, err = call(name, "-o", "out.wav", "--figure", "out.png", "--listen",
-                                "out.html", "--overwrite")
+            code, _, err = call(name, "-o", "out.wav", "--figure", "out.png", "--listen", "out.html", "--overwrite")
         assert code == 0, err
 
 
@@ -437,16 +472,16 @@ def test_a_pipe_is_not_waited_for(call, script, tmp_path):
         target = tmp_path / f"out{source[-4:]}"
         code, _, err = call(str(tmp_path / source), "-o", str(target))
         assert code == 1 and "no regular file" in one_error(err)
-    code, _, err = script("denoise", str(tmp_path / "in.wav"), "-o", str(tmp_path / "out.wav"),
-                          "--checkpoint", str(tmp_path / "pipe.pt"))
+    code, _, err = script(
+        "denoise", str(tmp_path / "in.wav"), "-o", str(tmp_path / "out.wav"), "--checkpoint", str(tmp_path / "pipe.pt")
+    )
     assert code == 1 and "no regular file" in one_error(err)
 
 
 def test_links_in_a_circle_are_named(call, tmp_path):
     soundfile.write(tmp_path / "in.wav", noise(0.2), RATE)
     (tmp_path / "circle.wav").symlink_to(tmp_path / "circle.wav")
-    for source, target in (("circle.wav", "out.wav"), ("in.wav", "circle.wav"),
-                           ("in.wav", "circle.wav/out.wav")):
+    for source, target in (("circle.wav", "out.wav"), ("in.wav", "circle.wav"), ("in.wav", "circle.wav/out.wav")):
         code, _, err = call(str(tmp_path / source), "-o", str(tmp_path / target))
         assert code == 1 and "circle.wav" in one_error(err)
 
@@ -478,13 +513,10 @@ def test_what_lies_above_the_band_is_attenuated_as_its_top_is():
     assert power[:, frequency > 4500].sum() < 1e-4 * power.sum()
 
 
-def test_the_user_s_latest_denoiser_is_taken_and_the_shipped_one_without(
-    script, checkpoint, tmp_path, monkeypatch
-):
+def test_the_user_s_latest_denoiser_is_taken_and_the_shipped_one_without(script, checkpoint, tmp_path, monkeypatch):
     soundfile.write(tmp_path / "a.wav", noise(1), RATE)
     monkeypatch.setattr(denoise, "PRETRAINED", checkpoint)
-    given = [tmp_path / "a.wav", "--overwrite", "-o", tmp_path / "b.wav",
-             f"paths.checkpoints={tmp_path / 'mine'}"]
+    given = [tmp_path / "a.wav", "--overwrite", "-o", tmp_path / "b.wav", f"paths.checkpoints={tmp_path / 'mine'}"]
     code, out, err = script("denoise", *given)
     assert code == 0 and f"denoiser: {checkpoint}, for recordings at 8,000" in out, err
     # A training of one's own is named; none is guessed.
@@ -509,8 +541,7 @@ def test_a_page_to_listen_to(call, tmp_path):
     assert page.read_text().count("<audio") == 4 and "one.wav" in page.read_text()
     code, _, err = call(tmp_path / "in", "-o", tmp_path / "more", "--listen", page)
     assert code == 1 and "--overwrite" in one_error(err)
-    code, _, err = call(tmp_path / "in", "-o", tmp_path / "more", "--listen",
-                        tmp_path / "in/one.wav", "--overwrite")
+    code, _, err = call(tmp_path / "in", "-o", tmp_path / "more", "--listen", tmp_path / "in/one.wav", "--overwrite")
     assert code == 1 and "is a recording" in one_error(err)
 
 
@@ -594,14 +625,14 @@ def test_an_input_of_another_name_is_never_replaced(call, tmp_path, monkeypatch)
     soundfile.write(source, noise(0.3), RATE)
     os.link(source, tmp_path / "linked.wav")
     before, stat = source.read_bytes(), os.stat
-    monkeypatch.setattr(os, "stat", lambda path, **options: stat(
-        path if isinstance(path, int) else str(path).lower(), **options))
+    monkeypatch.setattr(
+        os, "stat", lambda path, **options: stat(path if isinstance(path, int) else str(path).lower(), **options)
+    )
     for target in ("linked.wav", "in/NOISY.wav", "IN/noisy.wav"):
         code, _, err = call(source, "-o", tmp_path / target, "--overwrite")
         assert code == 1 and "is an input" in one_error(err)
         for option in ("--figure", "--listen"):
-            code, _, err = call(source, "-o", tmp_path / "x.wav", option, tmp_path / target,
-                                "--overwrite")
+            code, _, err = call(source, "-o", tmp_path / "x.wav", option, tmp_path / target, "--overwrite")
             assert code == 1 and "is a recording" in one_error(err)
     assert source.read_bytes() == before
     (tmp_path / "in/clean").mkdir()
@@ -637,15 +668,20 @@ def test_energy_above_the_floor_is_that_of_the_frames_that_are_louder():
     np.testing.assert_allclose(denoised_files.above_floor([energies]), 2 * expected)
 
 
-@pytest.mark.parametrize(("preset", "settings", "expected"), [
-    ("speech", [], "for speech at 16,000 samples per second"),
-    ("speech-own", ["data.clean_source=/home/me/voices"],
-     "for speech at 16,000 samples per second, trained on voices"),
-    ("audio", ["data.clean_source=birds"],
-     "for recordings at 8,000 samples per second, trained on birds"),
-    ("dan", ["data.clean_source=birds"], "for recordings at 256"),
-    ("spectral", [], "for sums of sines from 10 to 64 Hz at 256"),
-])
+@pytest.mark.parametrize(
+    ("preset", "settings", "expected"),
+    [
+        ("speech", [], "for speech at 16,000 samples per second"),
+        (
+            "speech-own",
+            ["data.clean_source=/home/me/voices"],
+            "for speech at 16,000 samples per second, trained on voices",
+        ),
+        ("audio", ["data.clean_source=birds"], "for recordings at 8,000 samples per second, trained on birds"),
+        ("dan", ["data.clean_source=birds"], "for recordings at 256"),
+        ("spectral", [], "for sums of sines from 10 to 64 Hz at 256"),
+    ],
+)
 def test_a_denoiser_says_what_it_is_for(preset, settings, expected):
     described_settings = DESCRIBED.get(preset, ["data.sample_rate=16000"])
     assert denoise.purpose(resolve(preset, [*described_settings, *settings])).startswith(expected)

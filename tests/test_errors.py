@@ -18,33 +18,47 @@ from conftest import one_error
 import train_gan
 from create_data import create_data
 from dan import files
-from dan.checkpoints import read_checkpoint
 from dan.configuration import generator_kind, resolve
 from dan.errors import UserError, uninterrupted
 from dan.files import locked, write_bytes
 from dan.losses import RECONSTRUCTION_LOSSES
 from dan.sections import REPOSITORY
-from dan.storage import checksum, manifest_path
-from dan.training import new_training
+from dan.signals.store import checksum, manifest_path
+from dan.training.checkpoints import read_checkpoint
+from dan.training.state import new_training
 from dataset import loaders
 from presets import PRESETS
 from train_gan import train
 
 KILLS = 2
 SMALL = {
-    "waveform": ["generator.depth=2", "generator.encoder_filters=4", "generator.decoder_filters=4",
-                 "generator.kernel_size=16"],
+    "waveform": [
+        "generator.depth=2",
+        "generator.encoder_filters=4",
+        "generator.decoder_filters=4",
+        "generator.kernel_size=16",
+    ],
     "spectral": ["generator.channels=4", "generator.blocks=1"],
-    "short-time": ["generator.channels=4", "generator.levels=2", "generator.blocks=1",
-                   "data.sample_rate=8000", "data.duration=0.25", "generator.frame_length=256"],
+    "short-time": [
+        "generator.channels=4",
+        "generator.levels=2",
+        "generator.blocks=1",
+        "data.sample_rate=8000",
+        "data.duration=0.25",
+        "generator.frame_length=256",
+    ],
 }
 
 
 def reduced(preset, folder, *more):
     """The overrides of a preset that trains in a second, in a folder of its own."""
     return [
-        *SMALL[generator_kind(PRESETS[preset])], "data.num_train=40", "data.num_validation=12",
-        "training.batch_size=8", "training.pretrain_epochs=2", "training.max_epochs=4",
+        *SMALL[generator_kind(PRESETS[preset])],
+        "data.num_train=40",
+        "data.num_validation=12",
+        "training.batch_size=8",
+        "training.pretrain_epochs=2",
+        "training.max_epochs=4",
         "training.device=cpu",
         *(f"paths.{name}={folder / name}" for name in ("data", "images", "checkpoints")),
         *more,
@@ -52,8 +66,12 @@ def reduced(preset, folder, *more):
 
 
 def started(script, *arguments):
-    return subprocess.Popen([sys.executable, str(REPOSITORY / f"{script}.py"), *arguments],
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, str(REPOSITORY / f"{script}.py"), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def results(folder):
@@ -105,9 +123,14 @@ def test_every_preset_resumes_exactly_in_both_phases(preset, last, tmp_path):
 
 def test_a_training_killed_at_any_moment_goes_on_as_if_nothing_had_happened(script, tmp_path):
     # So many weights that a good part of the time goes into writing them.
-    settings = reduced("dan", tmp_path, "generator.encoder_filters=32",
-                       "generator.decoder_filters=32", "training.max_epochs=12",
-                       "data.num_validation=1")  # of which few figures are drawn
+    settings = reduced(
+        "dan",
+        tmp_path,
+        "generator.encoder_filters=32",
+        "generator.decoder_filters=32",
+        "training.max_epochs=12",
+        "data.num_validation=1",
+    )  # of which few figures are drawn
     assert script("create_data", *settings)[0] == 0
     # In a process of its own as well: the number of threads may change the last bit.
     whole = started("train_gan", *settings)
@@ -124,8 +147,9 @@ def test_a_training_killed_at_any_moment_goes_on_as_if_nothing_had_happened(scri
                 pass
             in_a_write += bool(written)
         else:  # anywhere, from the imports on, but not before some epochs are saved
-            while (not (folder / "last.pt").exists()
-                   or (folder / "last.pt").stat().st_mtime_ns == known) and process.poll() is None:
+            while (
+                not (folder / "last.pt").exists() or (folder / "last.pt").stat().st_mtime_ns == known
+            ) and process.poll() is None:
                 time.sleep(0.001)
             time.sleep(draw.uniform(0, 0.05))
         assert process.poll() is None, process.communicate()[1]
@@ -162,10 +186,14 @@ def test_signals_wait_for_the_end_of_a_write():
     assert done == ["written"]
 
 
-@pytest.mark.parametrize(("work", "code", "err"), [
-    ("pass", 0, ""), ("raise errors.UserError('mend this')", 1, "error: mend this\n"),
-    ("raise KeyboardInterrupt", 130, "error: stopped by Ctrl-C\n"),
-])
+@pytest.mark.parametrize(
+    ("work", "code", "err"),
+    [
+        ("pass", 0, ""),
+        ("raise errors.UserError('mend this')", 1, "error: mend this\n"),
+        ("raise KeyboardInterrupt", 130, "error: stopped by Ctrl-C\n"),
+    ],
+)
 def test_a_signal_after_the_end_changes_nothing(work, code, err):
     program = f"""
 import atexit, os, signal
@@ -176,8 +204,7 @@ for number in (signal.SIGINT, signal.SIGTERM):
     atexit.register(os.kill, os.getpid(), number)
 errors.run(main)
 """
-    ended = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True,
-                           text=True, check=False)
+    ended = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (code, err)
 
 
@@ -189,8 +216,13 @@ def test_a_full_disk_ends_with_one_line_and_what_there_was(name, overrides, scri
     soundfile.write(tmp_path / "in.wav", np.random.default_rng(0).normal(size=40_000) / 9, 8000)
     arguments = {
         "train_gan": [*overrides, "training.max_epochs=6", "--resume"],
-        "denoise": [str(tmp_path / "in.wav"), "-o", str(tmp_path / "out.wav"), "--checkpoint",
-                    str(tmp_path / "checkpoints/dan/best.pt")],
+        "denoise": [
+            str(tmp_path / "in.wav"),
+            "-o",
+            str(tmp_path / "out.wav"),
+            "--checkpoint",
+            str(tmp_path / "checkpoints/dan/best.pt"),
+        ],
     }.get(name, overrides)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))
@@ -208,8 +240,7 @@ def test_a_full_disk_ends_with_one_line_and_what_there_was(name, overrides, scri
 
 def test_the_second_training_of_a_folder_is_told_who_has_it(overrides, script, tmp_path):
     script("create_data", *overrides)
-    process = started("train_gan", *overrides, "training.max_epochs=100000",
-                      "training.patience=100000")
+    process = started("train_gan", *overrides, "training.max_epochs=100000", "training.patience=100000")
     while not (tmp_path / "checkpoints/dan/last.pt").exists():
         assert process.poll() is None
         time.sleep(0.02)
@@ -224,8 +255,7 @@ def test_the_second_training_of_a_folder_is_told_who_has_it(overrides, script, t
 def test_a_lock_ends_with_its_block(tmp_path):
     with locked(tmp_path):
         pass
-    with locked(tmp_path), pytest.raises(UserError, match=str(os.getpid())), \
-            locked(tmp_path):
+    with locked(tmp_path), pytest.raises(UserError, match=str(os.getpid())), locked(tmp_path):
         pass
 
 
@@ -241,8 +271,7 @@ def test_a_training_is_not_replaced_by_accident(overrides, script, tmp_path):
         code, out, _ = script("train_gan", *overrides, "--restart", f"training.seed={number}")
         assert code == 0 and f"earlier-{number}" in out
     assert (folder / "earlier-1/last.pt").read_bytes() == before
-    assert {p.name for p in (folder / "earlier-2").iterdir()} == {"best.pt", "last.pt",
-                                                                  "history.csv", "settings.txt"}
+    assert {p.name for p in (folder / "earlier-2").iterdir()} == {"best.pt", "last.pt", "history.csv", "settings.txt"}
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(overrides, script, tmp_path, monkeypatch):
@@ -258,14 +287,21 @@ def test_a_loss_that_is_not_finite_stops_the_run(overrides, script, tmp_path, mo
 
 def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
     path = tmp_path / "last.pt"
-    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
-                          capture_output=True, text=True, check=True).stdout.strip()
+    dead = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True
+    ).stdout.strip()
     left = [tmp_path / f".{files.mark(path)}-{process}.partial" for process in (dead, os.getpid())]
-    kept = [tmp_path / name for name in (
-        f".{files.mark(path)}-{os.getppid()}.partial", f".{files.mark(path)}-\u00b2.partial",
-        f".{files.mark(tmp_path / 'best.pt')}-{dead}.partial", ".my.999999.partial",
-        ".mine.partial", "notes.partial",
-    )]
+    kept = [
+        tmp_path / name
+        for name in (
+            f".{files.mark(path)}-{os.getppid()}.partial",
+            f".{files.mark(path)}-\u00b2.partial",
+            f".{files.mark(tmp_path / 'best.pt')}-{dead}.partial",
+            ".my.999999.partial",
+            ".mine.partial",
+            "notes.partial",
+        )
+    ]
     for other in (*left, *kept):
         other.write_text("mine")
     write_bytes(path, b"new")
@@ -279,8 +315,7 @@ def test_no_write_follows_a_link_that_was_planted(tmp_path):
     (tmp_path / f".{files.mark(path)}-{os.getpid()}.partial").symlink_to(mine)
     (tmp_path / ".lock").symlink_to(mine)
     write_bytes(path, b"new")
-    with pytest.raises(UserError, match=r"\.lock is not a regular file; remove it"), \
-            locked(tmp_path):
+    with pytest.raises(UserError, match=r"\.lock is not a regular file; remove it"), locked(tmp_path):
         pass
     assert path.read_bytes() == b"new" and mine.read_text() == "mine"
 
@@ -301,9 +336,9 @@ def test_a_text_of_a_persons_own_in_a_lock_stays(tmp_path):
 def test_a_rename_is_flushed_with_its_folder(tmp_path, monkeypatch):
     flushed = []
     fsync = os.fsync
-    monkeypatch.setattr(files.os, "fsync",
-                        lambda file: flushed.append(os.readlink(f"/proc/self/fd/{file}")) or
-                        fsync(file))
+    monkeypatch.setattr(
+        files.os, "fsync", lambda file: flushed.append(os.readlink(f"/proc/self/fd/{file}")) or fsync(file)
+    )
     write_bytes(tmp_path / "file", b"content")
     assert flushed[-1] == str(tmp_path) and flushed[0].endswith(".partial")
 
@@ -343,8 +378,7 @@ def test_a_lock_that_is_a_pipe_is_named(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("name", ["created_data.png", "performance_plot.png",
-                                  "snr_improvement.png"])
+@pytest.mark.parametrize("name", ["created_data.png", "performance_plot.png", "snr_improvement.png"])
 def test_a_figure_of_a_persons_own_is_not_replaced(name, overrides, script, config):
     place = config.image_folder / name
     place.parent.mkdir(parents=True)
@@ -370,6 +404,5 @@ def test_a_write_that_fails_leaves_the_earlier_file(tmp_path, monkeypatch):
 
 def test_too_large_a_network_is_refused_before_it_takes_memory(overrides, script):
     script("create_data", *overrides)
-    code, _, err = script("train_gan", *overrides, "generator.encoder_filters=4096",
-                          "generator.kernel_size=4096")
+    code, _, err = script("train_gan", *overrides, "generator.encoder_filters=4096", "generator.kernel_size=4096")
     assert code == 2 and "parameters, more than" in one_error(err)

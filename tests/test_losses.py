@@ -16,8 +16,7 @@ DENOISED_LOGITS = torch.tensor([-2.0, -0.5, 1.0], dtype=torch.float64)
 
 def both_sides(name):
     loss = GAN_LOSSES[name]
-    return (loss.discriminator(CLEAN_LOGITS, DENOISED_LOGITS).item(),
-            loss.generator(DENOISED_LOGITS).item())
+    return (loss.discriminator(CLEAN_LOGITS, DENOISED_LOGITS).item(), loss.generator(DENOISED_LOGITS).item())
 
 
 @pytest.mark.parametrize("name", [*RECONSTRUCTION_LOSSES, *GAN_LOSSES])
@@ -37,7 +36,8 @@ def test_binary_cross_entropy():
     entropy = functional.binary_cross_entropy
     discriminator, generator = both_sides("bce")
     assert discriminator == pytest.approx(
-        (entropy(clean, torch.ones_like(clean)) + entropy(denoised, torch.zeros_like(clean))) / 2)
+        (entropy(clean, torch.ones_like(clean)) + entropy(denoised, torch.zeros_like(clean))) / 2
+    )
     assert generator == pytest.approx(entropy(denoised, torch.ones_like(denoised)).item())
 
 
@@ -66,8 +66,7 @@ def test_reconstruction_losses():
     clean = torch.tensor([[[0.0, 1.0, -1.0, 2.0]]], dtype=torch.float64)
     denoised = clean + torch.tensor([[[0.5, -1.0, 0.0, 3.0]]])
     error = (denoised - clean).numpy()
-    wanted = {"L1": np.abs(error).mean(), "L2": (error**2).mean(),
-              "log-cosh": np.log(np.cosh(error)).mean()}
+    wanted = {"L1": np.abs(error).mean(), "L2": (error**2).mean(), "log-cosh": np.log(np.cosh(error)).mean()}
     for name, value in wanted.items():
         measured = RECONSTRUCTION_LOSSES[name](denoised, clean, clean)
         assert measured.item() == pytest.approx(value), name
@@ -111,13 +110,18 @@ def test_the_envelope_loss_is_the_mean_correlation_of_band_envelopes():
     edges = 150 * 2 ** ((np.arange(16) - 0.5) / 3)
     envelopes = []
     for x in (mixed, clean):
-        power = np.array([np.abs(np.fft.rfft(window * x[0, 0, at : at + size].numpy())) ** 2
-                          for at in range(0, 16_000 - size + 1, 256)])
+        power = np.array(
+            [
+                np.abs(np.fft.rfft(window * x[0, 0, at : at + size].numpy())) ** 2
+                for at in range(0, 16_000 - size + 1, 256)
+            ]
+        )
         inside = [(frequency >= low) & (frequency < high) for low, high in pairwise(edges)]
         envelopes.append([np.sqrt(power[:, band].sum(1)) for band in inside])
-    unlike = [[1 - np.corrcoef(one[at : at + 24], other[at : at + 24])[0, 1]
-               for one, other in zip(*envelopes, strict=True)]
-              for at in range(0, len(envelopes[0][0]) - 23, 6)]
+    unlike = [
+        [1 - np.corrcoef(one[at : at + 24], other[at : at + 24])[0, 1] for one, other in zip(*envelopes, strict=True)]
+        for at in range(0, len(envelopes[0][0]) - 23, 6)
+    ]
     # The floor of these syllables is less than 40 dB down, so that all frames count.
     assert envelope_loss(mixed, clean).item() == pytest.approx(np.mean(unlike), abs=1e-4)
 
@@ -125,8 +129,7 @@ def test_the_envelope_loss_is_the_mean_correlation_of_band_envelopes():
 def test_the_speech_loss_wants_silence_where_there_is_no_speech():
     noise = torch.randn(2, 1, 16_000, generator=torch.Generator().manual_seed(0))
     nothing = torch.zeros_like(noise)
-    losses = [RECONSTRUCTION_LOSSES["speech"](gain * noise, nothing, noise).item()
-              for gain in (1, 0.1, 0.01)]
+    losses = [RECONSTRUCTION_LOSSES["speech"](gain * noise, nothing, noise).item() for gain in (1, 0.1, 0.01)]
     assert losses[0] > losses[1] + 1 > losses[2] + 1.5
     for level in (1e-3, 1e3):  # the same at every level
         same = RECONSTRUCTION_LOSSES["speech"](0.1 * level * noise, nothing, level * noise)

@@ -5,7 +5,8 @@ import pytest
 from conftest import described
 from scipy import signal
 
-from dan import metrics, signals
+from dan.evaluation import metrics
+from dan.signals import sines
 
 DATA = described().data
 
@@ -15,8 +16,7 @@ def test_snr_and_si_sdr_have_their_closed_forms():
     clean = rng.normal(size=(5, 256))
     error = rng.normal(size=(5, 256))
     error -= clean * (error * clean).sum(-1, keepdims=True) / (clean**2).sum(-1, keepdims=True)
-    error *= np.linalg.norm(clean, axis=-1, keepdims=True) / np.linalg.norm(
-        error, axis=-1, keepdims=True)
+    error *= np.linalg.norm(clean, axis=-1, keepdims=True) / np.linalg.norm(error, axis=-1, keepdims=True)
     # An error of a tenth of the amplitude is 20 dB down; orthogonal, so SI-SDR is the same.
     np.testing.assert_allclose(metrics.snr_db(clean, clean + 0.1 * error), 20, atol=1e-9)
     np.testing.assert_allclose(metrics.si_sdr(clean, clean + 0.1 * error), 20, atol=1e-9)
@@ -30,7 +30,7 @@ def test_snr_and_si_sdr_have_their_closed_forms():
 def test_silence_is_never_better_than_any_other_estimate():
     rng = np.random.default_rng(1)
     clean, noise = rng.normal(size=(2, 5, 256))
-    mixed = signals.mix(clean, noise, -30.0)
+    mixed = sines.mix(clean, noise, -30.0)
     assert (metrics.si_sdr(clean, 0 * clean) == -100).all()
     for estimate in (mixed, noise, 1e-12 * mixed):
         assert (metrics.si_sdr(clean, estimate) > -90).all()
@@ -42,7 +42,7 @@ def test_silence_is_never_better_than_any_other_estimate():
 
 
 def test_the_interval_of_the_total_snr_is_that_of_a_bootstrap():
-    clean, _, mixed = signals.draw(described("dan", "data.snr_db=-10,10").data, "test", 300)
+    clean, _, mixed = sines.draw(described("dan", "data.snr_db=-10,10").data, "test", 300)
     rng = np.random.default_rng(0)
     draws = [metrics.total_snr_db(clean[i], mixed[i]) for i in rng.integers(0, 300, (3000, 300))]
     assert metrics.total_snr_interval(clean, mixed) == pytest.approx(1.96 * np.std(draws), rel=0.1)
@@ -59,7 +59,7 @@ def test_band_noise_reduction_tells_inside_from_outside():
 
 
 def test_residual_spectrum_is_the_periodogram():
-    clean, _, mixed = (x.astype(float) for x in signals.draw(DATA, "train", 30))
+    clean, _, mixed = (x.astype(float) for x in sines.draw(DATA, "train", 30))
     _, density = signal.periodogram(mixed - clean, 256, detrend=False, scaling="density")
     expected = density.mean(0) * 256
     expected[1:-1] /= 2  # scipy's one-sided density counts both halves
@@ -76,5 +76,4 @@ def test_summary_is_the_students_interval():
 
 
 def test_a_single_value_has_no_interval():
-    assert metrics.summary([3.0]) == {"mean": 3.0, "confidence_95": None, "median": 3.0,
-                                      "worst": 3.0}
+    assert metrics.summary([3.0]) == {"mean": 3.0, "confidence_95": None, "median": 3.0, "worst": 3.0}

@@ -7,12 +7,12 @@ import torch
 from conftest import described
 from torch import nn
 
-from dan import checkpoints
 from dan.configuration import resolve
 from dan.errors import UserError
 from dan.losses import improvement_loss, snr_spectrum_loss
-from dan.trained import apply_generator, load_generator
-from dan.training import new_training
+from dan.training import checkpoints
+from dan.training.state import new_training
+from dan.training.trained_generator import apply_generator, load_generator
 from models import build_discriminator, build_generator
 from presets import PRESETS
 
@@ -26,8 +26,7 @@ def test_generator_keeps_any_length(preset, length):
 
 @pytest.mark.parametrize("kernel_size", [2, 5, 31, 64])
 def test_any_kernel_keeps_the_length(kernel_size):
-    config = described("dan-small", f"generator.kernel_size={kernel_size}",
-                                   f"discriminator.kernel_size={kernel_size}")
+    config = described("dan-small", f"generator.kernel_size={kernel_size}", f"discriminator.kernel_size={kernel_size}")
     signals = torch.randn(3, 1, 256)
     assert build_generator(config)(signals).shape == (3, 1, 256)
     assert build_discriminator(config)(signals).shape == (3,)
@@ -35,8 +34,7 @@ def test_any_kernel_keeps_the_length(kernel_size):
 
 def test_layers_are_those_of_the_table():
     generator = build_generator(described())
-    table = ([nn.Conv1d, nn.BatchNorm1d, nn.LeakyReLU] * 4
-             + [nn.ConvTranspose1d, nn.BatchNorm1d, nn.LeakyReLU] * 4)
+    table = [nn.Conv1d, nn.BatchNorm1d, nn.LeakyReLU] * 4 + [nn.ConvTranspose1d, nn.BatchNorm1d, nn.LeakyReLU] * 4
     assert all(map(isinstance, generator.layers, table)) and len(generator.layers) == len(table)
     encoded = generator.layers[:12](torch.randn(2, 1, 256))
     assert encoded.shape == (2, 16, 16)
@@ -97,26 +95,35 @@ def spoil(weights, kind):
     name = {"variance": "layers.1.running_var"}.get(kind, "layers.0.weight")
     values = weights[name].clone()
     changed = {
-        "nan": values * float("nan"), "infinite": values / 0, "zero": values * 0,
-        "complex": values.to(torch.complex64), "integer": values.to(torch.int64),
-        "double": values.double(), "variance": values - 2,
+        "nan": values * float("nan"),
+        "infinite": values / 0,
+        "zero": values * 0,
+        "complex": values.to(torch.complex64),
+        "integer": values.to(torch.int64),
+        "double": values.double(),
+        "variance": values - 2,
     }[kind]
     return weights | {name: changed}
 
 
-@pytest.mark.parametrize(("kind", "message"), [
-    ("nan", "not finite"), ("infinite", "not finite"), ("zero", "nothing but zeros"),
-    ("complex", "damaged"), ("integer", "do not fit"), ("double", "damaged"),
-    ("variance", "below zero"),
-])
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("nan", "not finite"),
+        ("infinite", "not finite"),
+        ("zero", "nothing but zeros"),
+        ("complex", "damaged"),
+        ("integer", "do not fit"),
+        ("double", "damaged"),
+        ("variance", "below zero"),
+    ],
+)
 def test_weights_that_no_training_leaves_are_refused(kind, message, config, tmp_path):
     checkpoint = new_training(config, torch.device("cpu")).checkpoint(config)
     path = tmp_path / "best.pt"
     checkpoints.write_checkpoint(path, checkpoint)
     load_generator(path)
-    checkpoints.write_checkpoint(
-        path, checkpoint | {"generator": spoil(checkpoint["generator"], kind)}
-    )
+    checkpoints.write_checkpoint(path, checkpoint | {"generator": spoil(checkpoint["generator"], kind)})
     with pytest.raises(UserError, match=rf"best\.pt.*{message}"):
         load_generator(path)
 
@@ -126,16 +133,14 @@ def test_weights_that_no_training_leaves_are_refused(kind, message, config, tmp_
 def test_a_transform_is_undone_by_its_inverse(preset, length):
     generator = build_generator(described(preset))
     signals = torch.randn(3, length)
-    torch.testing.assert_close(generator.inverse(generator.transform(signals), length), signals,
-                               atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(generator.inverse(generator.transform(signals), length), signals, atol=1e-5, rtol=1e-5)
 
 
 def test_a_masked_spectrum_comes_back_as_from_torch():
     generator = build_generator(described("audio"))
     masked = generator.transform(torch.randn(3, 1000))
     masked = masked * torch.rand(masked.shape)
-    expected = torch.istft(masked.mT, generator.frame_length, generator.hop,
-                           window=generator.window, length=1000)
+    expected = torch.istft(masked.mT, generator.frame_length, generator.hop, window=generator.window, length=1000)
     torch.testing.assert_close(generator.inverse(masked, 1000), expected, atol=1e-5, rtol=1e-5)
 
 
@@ -179,15 +184,13 @@ def test_the_improvement_loss_has_its_closed_form_at_every_level():
         assert improvement_loss(*signals).item() == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize(("preset", "more"), [("spectral", ["generator.normalise=true"]),
-                                              ("audio", [])])
+@pytest.mark.parametrize(("preset", "more"), [("spectral", ["generator.normalise=true"]), ("audio", [])])
 def test_the_level_of_the_input_does_not_matter(preset, more):
     torch.manual_seed(0)
     generator = build_generator(described(preset, *more)).eval()
     mixed = torch.randn(3, 1, 512)
     for level in (1e-3, 1e3):
-        torch.testing.assert_close(generator(level * mixed) / level, generator(mixed),
-                                   atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(generator(level * mixed) / level, generator(mixed), atol=1e-5, rtol=1e-4)
     assert not generator(0 * mixed).isnan().any()
 
 
@@ -197,14 +200,12 @@ def test_the_loss_for_recordings_has_its_closed_form_at_every_level():
     frames = [np.arange(start, start + 512) for start in range(0, 2000 - 511, 128)]
     window = scipy.signal.windows.hann(512, sym=False)
     compressed = [
-        (np.abs(np.fft.rfft(window * x[frames] / level)) ** 2 / 512 + 1e-6) ** 0.15
-        for x in (denoised, clean)
+        (np.abs(np.fft.rfft(window * x[frames] / level)) ** 2 / 512 + 1e-6) ** 0.15 for x in (denoised, clean)
     ]
     error = ((denoised - clean) ** 2).mean() / level**2
     expected = np.log10(error + 1e-4) + ((compressed[0] - compressed[1]) ** 2).mean()
     for scale in (1, 1e-3, 1e4):
-        signals = (torch.from_numpy(scale * x).float()[None, None]
-                   for x in (denoised, clean, mixed))
+        signals = (torch.from_numpy(scale * x).float()[None, None] for x in (denoised, clean, mixed))
         assert snr_spectrum_loss(*signals).item() == pytest.approx(expected, rel=1e-4)
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from dan import noises
-from dan.augmentation import in_room
+from dan.signals import noises
+from dan.signals.augmentation import in_room
 
 RATE = 8000
 
@@ -46,8 +46,7 @@ def test_mixtures_have_unit_power_and_name_their_loudest_part():
     for seed in range(60):
         rng = np.random.default_rng(seed)
         samples, name = noises.draw_noise(
-            RATE, RATE, rng, lambda rng=rng: rng.normal(size=RATE),
-            lambda rng=rng: (rng.normal(size=RATE), "ship"),
+            RATE, RATE, rng, lambda rng=rng: rng.normal(size=RATE), lambda rng=rng: (rng.normal(size=RATE), "ship")
         )
         assert np.square(samples).mean() == pytest.approx(1, abs=1e-6)
         names.add(name)

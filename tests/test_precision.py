@@ -4,9 +4,9 @@ import pytest
 import torch
 from conftest import described
 
-from dan import precision
-from dan.precision import autocast, choose_precision, is_fast, probe, relative_error
-from dan.training import NETWORKS, new_training, probe_precision
+from dan.training import precision
+from dan.training.precision import autocast, choose_precision, is_fast, probe, relative_error
+from dan.training.state import NETWORKS, new_training, probe_precision
 from models import build_discriminator, build_generator
 
 CPU = torch.device("cpu")
@@ -36,11 +36,14 @@ def test_bfloat16_that_is_right_is_taken_where_it_is_fast(monkeypatch):
     assert chosen() == ("float32", "bfloat16 is not faster here")
 
 
-@pytest.mark.parametrize(("fault", "reason"), [
-    ({"outputs": 1.83}, "the outputs are off by 83%"),
-    ({"gradients": 0.95}, "the gradients are off by 5%"),
-    ({"outputs": float("nan")}, "the outputs are off by nan%"),
-])
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ({"outputs": 1.83}, "the outputs are off by 83%"),
+        ({"gradients": 0.95}, "the gradients are off by 5%"),
+        ({"outputs": float("nan")}, "the outputs are off by nan%"),
+    ],
+)
 def test_bfloat16_that_is_wrong_is_not_taken(fault, reason, monkeypatch):
     simulate(monkeypatch, **fault)
     assert chosen() == ("float32", f"safer: in bfloat16 {reason}")
@@ -52,16 +55,18 @@ def test_a_wish_is_obeyed(monkeypatch):
         assert chosen(wish) == (wish, "as set in training.precision")
 
 
-@pytest.mark.parametrize(("capabilities", "limit", "long_kernels", "others"), [
-    ({"amx_bf16": True, "avx512_bf16": True}, None, True, True),
-    ({"amx_bf16": True, "avx512_bf16": True}, "AVX512_CORE_BF16", False, True),
-    ({"amx_bf16": True, "avx512_bf16": True}, "AVX512_CORE", False, False),
-    ({"amx_bf16": False, "avx512_bf16": True}, None, False, True),
-    ({"avx2": True}, None, False, False),
-    ({}, "ALL", False, False),
-])
-def test_what_is_fast_depends_on_the_processor_alone(capabilities, limit, long_kernels, others,
-                                                     monkeypatch):
+@pytest.mark.parametrize(
+    ("capabilities", "limit", "long_kernels", "others"),
+    [
+        ({"amx_bf16": True, "avx512_bf16": True}, None, True, True),
+        ({"amx_bf16": True, "avx512_bf16": True}, "AVX512_CORE_BF16", False, True),
+        ({"amx_bf16": True, "avx512_bf16": True}, "AVX512_CORE", False, False),
+        ({"amx_bf16": False, "avx512_bf16": True}, None, False, True),
+        ({"avx2": True}, None, False, False),
+        ({}, "ALL", False, False),
+    ],
+)
+def test_what_is_fast_depends_on_the_processor_alone(capabilities, limit, long_kernels, others, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     if limit:
@@ -93,8 +98,7 @@ def test_whatever_is_chosen_on_this_machine_agrees_with_float32(preset):
     state, generator = new_training(config, CPU), torch.Generator().manual_seed(0)
     clean, mixed = torch.randn(2, 8, 1, config.data.length, generator=generator)
     found = probe_precision(state, (clean, mixed), config.training)
-    for name, inputs, targets in (("generator", mixed, clean),
-                                  ("discriminator", clean, torch.arange(8.0) % 2)):
+    for name, inputs, targets in (("generator", mixed, clean), ("discriminator", clean, torch.arange(8.0) % 2)):
         network = getattr(state, name)
         outputs, gradients = probe(network, inputs, targets, found[name][0])
         expected, expected_gradients = probe(network, inputs, targets, "float32")

@@ -64,20 +64,25 @@ run(main)
 
 
 def torchrun(*arguments, **options):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone",
-               "--nproc-per-node=2", *arguments]
-    return subprocess.Popen([str(part) for part in command], cwd=REPOSITORY, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            start_new_session=True, **options)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *arguments]
+    return subprocess.Popen(
+        [str(part) for part in command],
+        cwd=REPOSITORY,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        **options,
+    )
 
 
 def children_of(process):
     """The process numbers of the trainings that a torchrun of that number has started."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True,
-                            check=True).stdout
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
     found = [line.split(None, 2) for line in listed.splitlines()]
-    return sorted(int(pid) for pid, parent, arguments in found
-                  if int(parent) == process and "train_gan.py" in arguments)
+    return sorted(
+        int(pid) for pid, parent, arguments in found if int(parent) == process and "train_gan.py" in arguments
+    )
 
 
 def test_two_processes_have_the_gradients_of_one(tmp_path):
@@ -85,8 +90,9 @@ def test_two_processes_have_the_gradients_of_one(tmp_path):
     script = tmp_path / "gradients.py"
     script.write_text(GRADIENTS)
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    alone = subprocess.run([sys.executable, script, tmp_path / "one.pt"], env=environment,
-                           capture_output=True, text=True, check=False)
+    alone = subprocess.run(
+        [sys.executable, script, tmp_path / "one.pt"], env=environment, capture_output=True, text=True, check=False
+    )
     assert alone.returncode == 0, alone.stderr
     both = torchrun(script, tmp_path / "two.pt", env=environment)
     _, err = both.communicate(timeout=100)
@@ -129,8 +135,10 @@ def test_too_small_a_batch_is_refused(monkeypatch):
 def test_the_loss_of_another_process_is_told_in_torchs_own_words(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr(processes.distributed, "init_process_group", lambda *_, **__: None)
-    with pytest.raises(UserError, match=r"has ended.*--resume \(NCCL error: no such device\)$"), \
-            processes.together(torch.device("cpu")):
+    with (
+        pytest.raises(UserError, match=r"has ended.*--resume \(NCCL error: no such device\)$"),
+        processes.together(torch.device("cpu")),
+    ):
         raise RuntimeError("NCCL error: no such device\nand a long story")
 
 
@@ -151,8 +159,7 @@ def test_the_death_of_one_ends_the_other_and_the_training_goes_on(tmp_path):
     create_data(described("dan", *settings))
 
     def train(name, *more):
-        return torchrun("train_gan.py", "--preset", "dan", *settings,
-                        f"paths.checkpoints={tmp_path / name}", *more)
+        return torchrun("train_gan.py", "--preset", "dan", *settings, f"paths.checkpoints={tmp_path / name}", *more)
 
     whole = train("whole")
     out, err = whole.communicate(timeout=100)
@@ -173,8 +180,7 @@ def test_the_death_of_one_ends_the_other_and_the_training_goes_on(tmp_path):
     assert resumed.returncode == 0, err
     assert history.read_bytes() == (tmp_path / "whole/dan/history.csv").read_bytes()
     # One process goes on with what two have begun.
-    alone = resolve("dan", [*settings, f"paths.checkpoints={tmp_path / 'broken'}",
-                            "training.max_epochs=11"])
+    alone = resolve("dan", [*settings, f"paths.checkpoints={tmp_path / 'broken'}", "training.max_epochs=11"])
     assert run_training(alone, resumes=True).epoch == 11
 
 

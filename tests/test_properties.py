@@ -18,16 +18,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 
 from create_data import create_data
-from dan.checkpoints import read_checkpoint, write_checkpoint
 from dan.configuration import from_dict, resolve, to_dict
 from dan.errors import ConfigurationError, UserError
-from dan.recordings import read_recording
 from dan.settings import list_settings
-from dan.signal_files import read_signal
-from dan.storage import claim_files, manifest_path
-from dan.trained import load_generator
-from dan.training import new_training
-from dan.training_folder import refuse_to_replace
+from dan.signals.audio_files import read_recording
+from dan.signals.npy_files import read_signal
+from dan.signals.store import claim_files, manifest_path
+from dan.training.checkpoints import read_checkpoint, write_checkpoint
+from dan.training.run_folder import refuse_to_replace
+from dan.training.state import new_training
+from dan.training.trained_generator import load_generator
 from dataset import StoredPairs
 from denoise import Denoiser, plan
 from presets import PRESETS
@@ -37,8 +37,9 @@ MOST_MEMORY = 2**30
 
 def cases(number):
     """So many cases, the same ones each time, and no limit on the time of one."""
-    return settings(max_examples=number, deadline=None, derandomize=True, database=None,
-                    suppress_health_check=list(HealthCheck))
+    return settings(
+        max_examples=number, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    )
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -57,34 +58,40 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def small(folder):
     """A small trained-like setting: data on disk, and a checkpoint of its state."""
-    config = resolve("dan", [
-        "data.num_train=3", "data.num_validation=2", "generator.depth=1",
-        "generator.encoder_filters=1", "generator.decoder_filters=1", "generator.kernel_size=2",
-        "discriminator.filters=1", "discriminator.kernel_size=2", "discriminator.hidden_units=1",
-        "training.device=cpu", *(f"paths.{n}={folder / n}" for n in ("data", "images",
-                                                                     "checkpoints")),
-    ])
+    config = resolve(
+        "dan",
+        [
+            "data.num_train=3",
+            "data.num_validation=2",
+            "generator.depth=1",
+            "generator.encoder_filters=1",
+            "generator.decoder_filters=1",
+            "generator.kernel_size=2",
+            "discriminator.filters=1",
+            "discriminator.kernel_size=2",
+            "discriminator.hidden_units=1",
+            "training.device=cpu",
+            *(f"paths.{n}={folder / n}" for n in ("data", "images", "checkpoints")),
+        ],
+    )
     create_data(config)
-    write_checkpoint(config.checkpoint_folder / "last.pt",
-                     new_training(config, torch.device("cpu")).checkpoint(config))
+    write_checkpoint(config.checkpoint_folder / "last.pt", new_training(config, torch.device("cpu")).checkpoint(config))
     return config
 
 
-KEYS = sorted({key for preset in PRESETS
-               for key, _, _ in list_settings(resolve(preset))})
+KEYS = sorted({key for preset in PRESETS for key, _, _ in list_settings(resolve(preset))})
 VALUES = st.one_of(
-    st.text(max_size=20), st.integers().map(str), st.floats().map(str),
+    st.text(max_size=20),
+    st.integers().map(str),
+    st.floats().map(str),
     st.tuples(st.floats(), st.floats()).map(lambda pair: f"{pair[0]},{pair[1]}"),
     st.sampled_from(["", ",", "1,", "nan", "inf", "-inf", "1e999", "0x10", "1_0", "true", "None"]),
 )
-OVERRIDES = st.one_of(
-    st.tuples(st.sampled_from(KEYS), VALUES).map("=".join), st.text(max_size=30),
-)
+OVERRIDES = st.one_of(st.tuples(st.sampled_from(KEYS), VALUES).map("=".join), st.text(max_size=30))
 
 
 @cases(700)
-@given(st.one_of(st.sampled_from(sorted(PRESETS)), st.text(max_size=12)),
-       st.lists(OVERRIDES, max_size=3))
+@given(st.one_of(st.sampled_from(sorted(PRESETS)), st.text(max_size=12)), st.lists(OVERRIDES, max_size=3))
 def test_overrides_are_taken_or_refused(preset, overrides):
     try:
         config = resolve(preset, overrides)
@@ -96,8 +103,7 @@ def test_overrides_are_taken_or_refused(preset, overrides):
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner,
-                                                                max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
 
@@ -133,8 +139,10 @@ def test_manifests_are_taken_or_refused(path, content, text, small):
     changed = json.dumps(replaced(json.loads(original), path, content)).encode()
     place.write_bytes(changed if text is None else text)
     try:
-        for use in (lambda: StoredPairs(small, "train"),
-                    lambda: claim_files(small.data_folder, {"train": 1, "validation": 1})):
+        for use in (
+            lambda: StoredPairs(small, "train"),
+            lambda: claim_files(small.data_folder, {"train": 1, "validation": 1}),
+        ):
             try:
                 use()
             except UserError as error:
@@ -152,9 +160,15 @@ def npy(array):
 
 
 ARRAYS = stn.arrays(
-    st.one_of(stn.floating_dtypes(), stn.integer_dtypes(), stn.boolean_dtypes(),
-              stn.complex_number_dtypes(), stn.unicode_string_dtypes(max_len=3),
-              stn.datetime64_dtypes(), stn.array_dtypes(max_size=2)),
+    st.one_of(
+        stn.floating_dtypes(),
+        stn.integer_dtypes(),
+        stn.boolean_dtypes(),
+        stn.complex_number_dtypes(),
+        stn.unicode_string_dtypes(max_len=3),
+        stn.datetime64_dtypes(),
+        stn.array_dtypes(max_size=2),
+    ),
     stn.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=9),
 )
 DAMAGE = st.lists(st.tuples(st.integers(0, 10_000), st.binary(max_size=4)), max_size=4)
@@ -196,8 +210,13 @@ def test_npy_headers_that_promise_anything_take_no_memory(header, size, folder):
 
 
 @cases(300)
-@given(suffix=st.sampled_from(["wav", "flac", "ogg"]), frames=st.integers(0, 300),
-       channels=st.integers(1, 3), cut=CUTS, damage=DAMAGE)
+@given(
+    suffix=st.sampled_from(["wav", "flac", "ogg"]),
+    frames=st.integers(0, 300),
+    channels=st.integers(1, 3),
+    cut=CUTS,
+    damage=DAMAGE,
+)
 def test_audio_files_are_read_or_refused(suffix, frames, channels, cut, damage, folder):
     content = io.BytesIO()
     samples = np.random.default_rng(frames).uniform(-1, 1, (frames, channels))
@@ -238,8 +257,9 @@ def test_small_checkpoints_do_not_unfold(kind, small, folder):
     compression = zipfile.ZIP_DEFLATED if kind == "brackets" else zipfile.ZIP_STORED
     with zipfile.ZipFile(path, "w", compression) as archive:
         for member in sound.namelist():
-            archive.writestr(member, b"\x80\x02" + PICKLES[kind] + b"." if
-                             member.endswith("data.pkl") else sound.read(member))
+            archive.writestr(
+                member, b"\x80\x02" + PICKLES[kind] + b"." if member.endswith("data.pkl") else sound.read(member)
+            )
     with pytest.raises(UserError, match=r"unfolds\.pt is damaged"):
         load_generator(path)
 
@@ -283,10 +303,13 @@ def test_checkpoints_with_other_things_in_them_are_taken_or_refused(path, conten
 
 @pytest.mark.filterwarnings("ignore:.*not finite")
 @cases(25)
-@given(array=stn.arrays(
-    st.one_of(stn.floating_dtypes(sizes=(16, 32, 64)), stn.integer_dtypes()),
-    stn.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=40),
-), rate=st.sampled_from([256, 255, 8000, 16]))
+@given(
+    array=stn.arrays(
+        st.one_of(stn.floating_dtypes(sizes=(16, 32, 64)), stn.integer_dtypes()),
+        stn.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=40),
+    ),
+    rate=st.sampled_from([256, 255, 8000, 16]),
+)
 @pytest.mark.filterwarnings("ignore:overflow encountered")
 def test_any_numbers_are_denoised_to_finite_ones(array, rate, small):
     generator = new_training(small, torch.device("cpu")).generator
@@ -297,9 +320,11 @@ def test_any_numbers_are_denoised_to_finite_ones(array, rate, small):
 
 
 @cases(100)
-@given(names=st.lists(st.sampled_from(["a.wav", "b.wav", "in", "loop", "no.wav", ""]), max_size=3),
-       output=st.sampled_from(["out", "out.wav", "in", "a.wav", "in/c.wav", "loop"]),
-       overwrite=st.booleans())
+@given(
+    names=st.lists(st.sampled_from(["a.wav", "b.wav", "in", "loop", "no.wav", ""]), max_size=3),
+    output=st.sampled_from(["out", "out.wav", "in", "a.wav", "in/c.wav", "loop"]),
+    overwrite=st.booleans(),
+)
 def test_plans_never_aim_at_an_input(names, output, overwrite, folder):
     place = folder / "plans"
     if not place.exists():

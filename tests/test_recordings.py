@@ -16,26 +16,17 @@ from torch.utils.data import DataLoader, Dataset
 from create_data import create_data
 from dan.configuration import resolve
 from dan.errors import UserError
-from dan.metrics import snr_db
-from dan.recordings import find_recordings, read_recording, resample
-from dan.sources import Recording, cut_segments, draw_passage, read_splits, split_in_time
-from dan.storage import load_recordings
-from dataset import (
-    RemixedPairs,
-    StoredPairs,
-    StreamedPairs,
-    batches_of,
-    loaders,
-    set_epoch,
-)
+from dan.evaluation.metrics import snr_db
+from dan.signals.audio_files import find_recordings, read_recording, resample
+from dan.signals.sources import Recording, cut_segments, draw_passage, read_splits, split_in_time
+from dan.signals.store import load_recordings
+from dataset import RemixedPairs, StoredPairs, StreamedPairs, batches_of, loaders, set_epoch
 
 RATE = 8000
 
 
 def tone(seconds, frequency=440.0, rate=RATE, level=0.3):
-    return (level * np.sin(2 * np.pi * frequency * np.arange(round(seconds * rate)) / rate)).astype(
-        np.float32
-    )
+    return (level * np.sin(2 * np.pi * frequency * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
 
 
 @pytest.fixture
@@ -57,17 +48,32 @@ def folders(tmp_path):
 def settings(folders):
     """Overrides of the preset audio for small data from these folders."""
     return [
-        f"data.clean_source={folders / 'clean'}", f"data.noise_source={folders / 'noise'}",
-        "data.num_train=30", "data.num_validation=6", "data.noise_speed=1",
-        "data.white_share=0", "data.stream=false", "training.slowest=0.55",
+        f"data.clean_source={folders / 'clean'}",
+        f"data.noise_source={folders / 'noise'}",
+        "data.num_train=30",
+        "data.num_validation=6",
+        "data.noise_speed=1",
+        "data.white_share=0",
+        "data.stream=false",
+        "training.slowest=0.55",
         *(f"paths.{name}={folders / name}" for name in ("data", "images", "checkpoints")),
     ]
 
 
-@pytest.mark.parametrize(("suffix", "subtype"), [
-    ("wav", "PCM_U8"), ("wav", "PCM_16"), ("wav", "PCM_24"), ("wav", "PCM_32"), ("wav", "FLOAT"),
-    ("wav", "DOUBLE"), ("flac", "PCM_16"), ("flac", "PCM_24"), ("ogg", "VORBIS"),
-])
+@pytest.mark.parametrize(
+    ("suffix", "subtype"),
+    [
+        ("wav", "PCM_U8"),
+        ("wav", "PCM_16"),
+        ("wav", "PCM_24"),
+        ("wav", "PCM_32"),
+        ("wav", "FLOAT"),
+        ("wav", "DOUBLE"),
+        ("flac", "PCM_16"),
+        ("flac", "PCM_24"),
+        ("ogg", "VORBIS"),
+    ],
+)
 def test_every_format_is_read_and_its_channels_averaged(suffix, subtype, tmp_path):
     path = tmp_path / f"tone.{suffix}"
     one, other = tone(0.5), tone(0.5, 700)
@@ -104,8 +110,7 @@ def test_segments_follow_each_other_and_silent_ones_are_left_out(capsys):
     segments, numbers = cut_segments(found, 9, described("audio").data)
     assert segments.shape == (4, RATE) and numbers.tolist() == [0, 0, 0, 1]
     assert "1 silent" in capsys.readouterr().out
-    np.testing.assert_array_equal(segments[:2].ravel(), np.r_[samples[:RATE], samples[2 * RATE:][
-        :RATE]])
+    np.testing.assert_array_equal(segments[:2].ravel(), np.r_[samples[:RATE], samples[2 * RATE :][:RATE]])
     np.testing.assert_array_equal(segments[2], samples[-RATE:])  # ends where the recording does
     assert segments[3, : RATE // 4].any() and not segments[3, RATE // 4 :].any()
 
@@ -127,11 +132,9 @@ def test_the_data_set_is_like_any_other(settings):
 def test_what_may_mislead_is_said(settings, folders, script, tmp_path):
     (tmp_path / "one").mkdir()
     soundfile.write(tmp_path / "one/hiss.wav", tone(9), RATE)
-    code, out, err = script("create_data", "--preset", "audio", *settings,
-                            f"data.noise_source={tmp_path / 'one'}")
+    code, out, err = script("create_data", "--preset", "audio", *settings, f"data.noise_source={tmp_path / 'one'}")
     assert code == 0 and "(0.9 s in all)" in out and "may come out worse" in out, err
-    code, out, err = script("create_data", "--preset", "audio", *settings, "data.clean_source=",
-                            "data.noise_source=")
+    code, out, err = script("create_data", "--preset", "audio", *settings, "data.clean_source=", "data.noise_source=")
     assert code == 0 and "name a folder of them with data.clean_source=" in out, err
 
 
@@ -194,8 +197,7 @@ def test_bad_recordings_are_named_and_left_out(settings, script, folders):
     np.save(bad / "objects.npy", np.array([{}], object))
     np.save(bad / "cube.npy", np.zeros((2, 2, 2)))
     (bad / "endless.npy").write_bytes(
-        b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999,), }"
-        + b" " * 39 + b"\n"
+        b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999,), }" + b" " * 39 + b"\n"
     )
     code, out, err = script("create_data", "--preset", "audio", *settings)
     assert code == 0, err
@@ -210,17 +212,20 @@ def test_what_leaves_nothing_is_refused(settings, script, folders, tmp_path):
     one = tmp_path / "one"
     one.mkdir()
     (one / "single.wav").write_text("no sound")
-    for folder, message in (("missing", "is not a folder"), ("bare", "has no recordings"),
-                            ("one", "has no recording for")):
-        code, _, err = script("create_data", "--preset", "audio", *settings,
-                              f"data.clean_source={tmp_path / folder}")
+    for folder, message in (
+        ("missing", "is not a folder"),
+        ("bare", "has no recordings"),
+        ("one", "has no recording for"),
+    ):
+        code, _, err = script("create_data", "--preset", "audio", *settings, f"data.clean_source={tmp_path / folder}")
         assert code == 1 and message in one_error(err) and folder in one_error(err)
     assert not (folders / "data").exists()
 
 
 def test_one_folder_for_both_is_refused(settings, script, folders):
-    code, _, err = script("create_data", "--preset", "audio", *settings,
-                          f"data.noise_source={folders / 'noise/../clean'}")
+    code, _, err = script(
+        "create_data", "--preset", "audio", *settings, f"data.noise_source={folders / 'noise/../clean'}"
+    )
     assert code == 2 and "outside data.clean_source" in one_error(err)
 
 
@@ -261,7 +266,10 @@ def test_few_recordings_are_split_in_time():
     splits = split_in_time([Recording("count", samples)], 1000)
     # 80, 10 and 10 %, with a gap of one signal between them.
     assert {split: (part[0], part[-1]) for split, ((_, part),) in splits.items()} == {
-        "train": (1, 79_000), "validation": (80_001, 89_000), "test": (90_001, 100_000)}
+        "train": (1, 79_000),
+        "validation": (80_001, 89_000),
+        "test": (90_001, 100_000),
+    }
 
 
 @pytest.fixture
@@ -275,16 +283,22 @@ def shared(tmp_path):
             soundfile.write(path, tone(1, level=level), RATE, "FLOAT")
         data = described("audio", "data.stream=true", *overrides).data
         splits = read_splits(str(tmp_path / "source"), data, defaultdict(list))
-        return {split: {round(float(samples.max()), 2) for _, samples in recordings}
-                for split, recordings in splits.items()}
+        return {
+            split: {round(float(samples.max()), 2) for _, samples in recordings} for split, recordings in splits.items()
+        }
 
     return share
 
 
 def test_a_folder_of_recordings_is_never_divided(shared, capsys):
     speakers = {"ann": 0.1, "bob": 0.2, "eve": 0.3}
-    found = shared({f"{name}/{number}.wav": level for name, level in speakers.items()
-                    for number in range(5 if name == "bob" else 2)})
+    found = shared(
+        {
+            f"{name}/{number}.wav": level
+            for name, level in speakers.items()
+            for number in range(5 if name == "bob" else 2)
+        }
+    )
     # The largest is for the training.
     assert found["train"] == {0.2} and found["validation"] | found["test"] == {0.1, 0.3}
     out = capsys.readouterr().out
@@ -301,8 +315,12 @@ def test_the_files_of_one_folder_are_shared_out(shared, capsys):
 
 
 def test_stored_signals_share_recordings_out_by_their_numbers(shared):
-    found = shared({f"{number}.wav": number / 20 for number in range(1, 12)},
-                   "data.stream=false", "data.num_train=1", "data.num_validation=400")
+    found = shared(
+        {f"{number}.wav": number / 20 for number in range(1, 12)},
+        "data.stream=false",
+        "data.num_train=1",
+        "data.num_validation=400",
+    )
     assert [len(found[split]) for split in ("train", "validation", "test")] == [1, 5, 5]
 
 
@@ -312,8 +330,10 @@ def test_rows_of_one_array_never_give_the_same_instants_to_two_splits(files, tmp
     for number in range(files):
         np.save(tmp_path / f"leads{number}.npy", np.stack([time + 1e5 * number] * 12))
     data = described("audio", "data.stream=true").data
-    instants = {split: {instant for _, samples in recordings for instant in samples.tolist()}
-                for split, recordings in read_splits(tmp_path, data, defaultdict(list)).items()}
+    instants = {
+        split: {instant for _, samples in recordings for instant in samples.tolist()}
+        for split, recordings in read_splits(tmp_path, data, defaultdict(list)).items()
+    }
     assert all(instants.values())
     assert not instants["train"] & instants["validation"]
     assert not instants["test"] & (instants["train"] | instants["validation"])
@@ -324,10 +344,15 @@ def test_all_recordings_are_stored_to_stream_from_for_any_epoch(num_train, tmp_p
     (tmp_path / "clean").mkdir()
     for number in range(20):
         soundfile.write(tmp_path / f"clean/{number}.wav", tone(10, 300 + 50 * number), RATE)
-    config = resolve("audio", [
-        f"data.clean_source={tmp_path / 'clean'}", f"data.num_train={num_train}",
-        "data.num_validation=4",
-        *(f"paths.{name}={tmp_path / name}" for name in ("data", "images", "checkpoints"))])
+    config = resolve(
+        "audio",
+        [
+            f"data.clean_source={tmp_path / 'clean'}",
+            f"data.num_train={num_train}",
+            "data.num_validation=4",
+            *(f"paths.{name}={tmp_path / name}" for name in ("data", "images", "checkpoints")),
+        ],
+    )
     create_data(config)
     samples, names, _ = load_recordings(config, "clean")
     # Two of the twenty are for the validation, two for the test; a pause follows each recording.
@@ -342,11 +367,18 @@ def test_a_large_mean_is_said_with_the_cure(tmp_path, script):
     (tmp_path / "ecg").mkdir()
     np.save(tmp_path / "ecg/ecg.npy", 40 * np.sqrt(2) * np.stack([tone(9, level=1)] * 2) - 56)
     code, out, err = script(
-        "create_data", "--preset", "audio", f"data.clean_source={tmp_path / 'ecg'}",
+        "create_data",
+        "--preset",
+        "audio",
+        f"data.clean_source={tmp_path / 'ecg'}",
         "data.num_validation=2",
-        *(f"paths.{name}={tmp_path / name}" for name in ("data", "images", "checkpoints")))
-    assert code == 0 and "counts as signal in the SNR; take it away first: 2 recordings, such as " \
-        "ecg.npy (-56 at a deviation of 40)" in out, err
+        *(f"paths.{name}={tmp_path / name}" for name in ("data", "images", "checkpoints")),
+    )
+    assert (
+        code == 0
+        and "counts as signal in the SNR; take it away first: 2 recordings, such as ecg.npy (-56 at a deviation of 40)"
+        in out
+    ), err
 
 
 def test_an_array_of_samples_by_channels_is_refused(tmp_path):
@@ -361,17 +393,25 @@ def test_one_recording_of_each_kind_is_enough(settings, folders):
         (folders / f"one-{kind}").mkdir()
     soundfile.write(folders / "one-clean/voice.wav", tone(30), RATE)
     soundfile.write(folders / "one-noise/hiss.wav", tone(20, 3000), RATE)
-    _, counts = create_data(resolve("audio", [
-        *settings, f"data.clean_source={folders / 'one-clean'}",
-        f"data.noise_source={folders / 'one-noise'}",
-    ]))
+    _, counts = create_data(
+        resolve(
+            "audio",
+            [*settings, f"data.clean_source={folders / 'one-clean'}", f"data.noise_source={folders / 'one-noise'}"],
+        )
+    )
     assert counts == {"train": 30, "validation": 3, "test": 3}
 
 
 @pytest.fixture
 def streaming(settings):
-    return [*settings, "data.stream=true", "data.bare_share=0.25", "training.batch_size=8",
-            "data.clean_speed=0.8,1.2", "data.vary_clean=true"]
+    return [
+        *settings,
+        "data.stream=true",
+        "data.bare_share=0.25",
+        "training.batch_size=8",
+        "data.clean_speed=0.8,1.2",
+        "data.vary_clean=true",
+    ]
 
 
 @pytest.mark.parametrize("noise", ["folder", "synthetic", "synthetic,folder", ""])

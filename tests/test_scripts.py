@@ -26,20 +26,31 @@ def test_the_four_scripts_in_sequence(overrides, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     for name in SCRIPTS:
         result = subprocess.run(
-            command(name, *overrides), cwd=tmp_path / "elsewhere", capture_output=True, text=True,
+            command(name, *overrides),
+            cwd=tmp_path / "elsewhere",
+            capture_output=True,
+            text=True,
             env=os.environ | {"DISPLAY": ""},
         )
         assert result.returncode == 0, result.stderr
     figures = {path.name for path in (tmp_path / "images/dan").glob("*.png")}
     assert figures == {
-        "created_data.png", "performance_plot.png", "snr_improvement.png", "residual_spectrum.png",
+        "created_data.png",
+        "performance_plot.png",
+        "snr_improvement.png",
+        "residual_spectrum.png",
         *(f"denoised_against_lowpass_{number:02d}.png" for number in range(1, 9)),
     }
     sounds = sorted(path.name for path in (tmp_path / "images/dan/sounds").iterdir())
     assert sounds[:3] == ["01_clean.wav", "01_denoised_dan.wav", "01_mixed.wav"]
     assert len(sounds) == 15
     assert {path.name for path in (tmp_path / "checkpoints/dan").iterdir()} == {
-        "best.pt", "last.pt", "history.csv", "settings.txt", "evaluation.json", ".lock"
+        "best.pt",
+        "last.pt",
+        "history.csv",
+        "settings.txt",
+        "evaluation.json",
+        ".lock",
     }
     results = json.loads((tmp_path / "checkpoints/dan/evaluation.json").read_text())
     assert results["signals"]["test"]["count"] == 20
@@ -65,8 +76,13 @@ def test_trainings_are_compared_by_name_and_missing_ones_named(overrides, script
     assert {"input", "lowpass", "Wiener", "oracle", "dan", "slow"} <= set(methods)
     assert len(results["sweeps"]["snr"]["total_snr_db"]["dan"]) == 11
     assert {path.name for path in folder.glob("*.png")} == {
-        "snr_improvement.png", "residual_spectrum.png", "training_curves.png", "comparison.png",
-        "sweep_snr.png", "sweep_spacing.png", "sweep_number.png",
+        "snr_improvement.png",
+        "residual_spectrum.png",
+        "training_curves.png",
+        "comparison.png",
+        "sweep_snr.png",
+        "sweep_spacing.png",
+        "sweep_number.png",
     }
     # Another comparison has another folder, and another draw takes no new data.
     code, _, err = script("evaluate", "--compare", "slow", *overrides, "evaluation.seed=1")
@@ -76,8 +92,7 @@ def test_trainings_are_compared_by_name_and_missing_ones_named(overrides, script
     for split, is_same in (("validation", True), ("test", False)):
         one, two = (r["signals"][split]["methods"]["lowpass"]["snr_db"] for r in (results, other))
         assert (one == two) == is_same
-    assert (results["sweeps"]["snr"]["total_snr_db"]["lowpass"]
-            != other["sweeps"]["snr"]["total_snr_db"]["lowpass"])
+    assert results["sweeps"]["snr"]["total_snr_db"]["lowpass"] != other["sweeps"]["snr"]["total_snr_db"]["lowpass"]
     code, _, err = script("evaluate", *overrides, "--compare", "none")
     assert code == 1 and "none of none is trained" in one_error(err)
     # An earlier training, which --restart moved aside, has a name, too.
@@ -113,8 +128,10 @@ def test_no_file_of_a_person_is_replaced_by_an_evaluation(overrides, script, tmp
     script("create_data", *overrides)
     assert script("train_gan", *overrides)[0] == 0
     monkeypatch.setattr(evaluate, "estimate_all", None)  # so that measuring would fail
-    for options, name in (([], "checkpoints/dan/evaluation.json"),
-                          (["--compare", "dan"], "images/comparisons/dan/evaluation.json")):
+    for options, name in (
+        ([], "checkpoints/dan/evaluation.json"),
+        (["--compare", "dan"], "images/comparisons/dan/evaluation.json"),
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text('{"mine": 1}')
         code, _, err = script("evaluate", *options, *overrides)

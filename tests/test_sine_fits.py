@@ -7,10 +7,9 @@ import pytest
 from conftest import described
 from scipy import optimize
 
-from dan.baselines import cramer_rao_bound_db
-from dan.metrics import snr_db, total_snr_db
-from dan.signals import count_sines, draw
-from dan.sine_fits import (
+from dan.evaluation.baselines import cramer_rao_bound_db
+from dan.evaluation.metrics import snr_db, total_snr_db
+from dan.evaluation.sine_fits import (
     general_oracle,
     highest_peak,
     improbability,
@@ -19,10 +18,12 @@ from dan.sine_fits import (
     sinusoid_oracle,
     with_known_numbers,
 )
+from dan.signals.sines import count_sines, draw
 
 DATA = described().data
-FAMILY = described("dan", "data.num_components=1,5", "data.random_phase=true",
-                   "data.amplitude_spread=0.5", "data.snr_db=10").data
+FAMILY = described(
+    "dan", "data.num_components=1,5", "data.random_phase=true", "data.amplitude_spread=0.5", "data.snr_db=10"
+).data
 
 
 def test_the_oracle_recovers_clean_signals_and_reaches_the_bound_in_noise():
@@ -65,8 +66,9 @@ def test_one_sine_is_as_probable_as_an_integral_over_its_frequency_says():
         assert difference == pytest.approx(-np.log(best), abs=1)
 
 
-@pytest.mark.parametrize(("snr", "number", "worst"), [
-    (-2.0, 3, 1.8), (-2.0, 5, 2.8), (6.0, 3, 0.3), (30.0, 1, 0.35), (30.0, 5, 0.5)])
+@pytest.mark.parametrize(
+    ("snr", "number", "worst"), [(-2.0, 3, 1.8), (-2.0, 5, 2.8), (6.0, 3, 0.3), (30.0, 1, 0.35), (30.0, 5, 0.5)]
+)
 def test_matching_pursuit_finds_the_number_of_sines(snr, number, worst):
     """A rate of false alarms that suits one of these does not suit another."""
     data = replace(FAMILY, num_components=number, snr_db=snr)
@@ -110,13 +112,15 @@ def test_newton_steps_find_the_minimum_that_scipy_finds():
 def test_fits_do_not_depend_on_the_level(level):
     mixed = draw(FAMILY, "test", 20)[2]
     for fit in (matching_pursuit, lambda mixed, data: general_oracle(mixed, 3, data)):
-        np.testing.assert_allclose(fit(level * mixed, FAMILY) / level, fit(mixed, FAMILY),
-                                   atol=2e-3)
+        np.testing.assert_allclose(fit(level * mixed, FAMILY) / level, fit(mixed, FAMILY), atol=2e-3)
 
 
 def test_sines_that_coincide_and_narrow_bands_are_no_fault():
     narrow = replace(FAMILY, low_freq=20.0, high_freq=20.01)
     mixed = draw(narrow, "test", 4)[2]
-    for estimate in (matching_pursuit(mixed, narrow), general_oracle(mixed, 3, narrow),
-                     matching_pursuit(np.zeros((2, 256), np.float32), FAMILY)):
+    for estimate in (
+        matching_pursuit(mixed, narrow),
+        general_oracle(mixed, 3, narrow),
+        matching_pursuit(np.zeros((2, 256), np.float32), FAMILY),
+    ):
         assert np.isfinite(estimate).all()

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from conftest import described
 
-from dan import sweeps
-from dan.signals import sum_of_sines
+from dan.evaluation import sweeps
+from dan.signals.sines import sum_of_sines
 
 DATA = described().data
 
@@ -55,10 +55,9 @@ def test_the_number_of_sines_is_told_to_the_estimators(estimators, seen):
     assert results[sweeps.BOUND] == sorted(results[sweeps.BOUND], reverse=True)
 
 
-@pytest.mark.parametrize("overrides", [
-    ["data.low_freq=10", "data.high_freq=12"],
-    ["data.snr_db=-5,10", "data.num_components=1,5"],
-])
+@pytest.mark.parametrize(
+    "overrides", [["data.low_freq=10", "data.high_freq=12"], ["data.snr_db=-5,10", "data.num_components=1,5"]]
+)
 def test_sweeps_fit_other_data(overrides, estimators):
     data = described("dan", *overrides).data
     for sweep in (sweeps.sweep_snr, sweeps.sweep_spacing, sweeps.sweep_number):
@@ -68,15 +67,15 @@ def test_sweeps_fit_other_data(overrides, estimators):
 
 
 def test_the_snr_is_swept_for_some_numbers_of_sines(estimators, seen):
-    data = described("dan", "data.num_components=1,5", "data.snr_db=-10,20",
-                     "data.random_phase=true").data
+    data = described("dan", "data.num_components=1,5", "data.snr_db=-10,20", "data.random_phase=true").data
     family = sweeps.sweep_snr_by_number(estimators, data, 4)
     assert list(family) == [1, 2, 3, 4, 5]
     for number, (values, results) in family.items():
         assert values[0] == -10 and values[-1] == 30
         # A frequency and a phase for each sine.
-        np.testing.assert_allclose(np.subtract(results[sweeps.BOUND], values),
-                                   10 * np.log10(256 / (2 * number)), atol=0.01)
+        np.testing.assert_allclose(
+            np.subtract(results[sweeps.BOUND], values), 10 * np.log10(256 / (2 * number)), atol=0.01
+        )
 
 
 def test_what_lies_outside_the_family_has_the_snr(estimators, seen):
@@ -89,5 +88,4 @@ def test_what_lies_outside_the_family_has_the_snr(estimators, seen):
     assert above[:, 64:97].sum() > 0.5 * above.sum()
     assert chirp[:, 10:65].sum() > 0.5 * chirp.sum()
     whole = described("dan", "data.low_freq=0", "data.high_freq=128").data
-    assert list(sweeps.measure_outside(estimators, whole, 3)) == ["4 to 6 sines", "a chirp",
-                                                                  "pink noise"]
+    assert list(sweeps.measure_outside(estimators, whole, 3)) == ["4 to 6 sines", "a chirp", "pink noise"]

@@ -11,10 +11,10 @@ import soundfile
 import torch
 from conftest import described, one_error
 
-from dan.checkpoints import write_checkpoint
 from dan.errors import run
 from dan.sections import REPOSITORY
-from dan.training import new_training
+from dan.training.checkpoints import write_checkpoint
+from dan.training.state import new_training
 
 SCRIPTS = ("models", "create_data", "dataset", "train_gan", "evaluate", "denoise")
 ENCODINGS = ("ascii", "cp1252", "cp437", "latin-1")
@@ -22,15 +22,18 @@ ENCODINGS = ("ascii", "cp1252", "cp437", "latin-1")
 
 def called(name, *arguments, **environment):
     """A script in a process of its own: the finished process, its output as bytes."""
-    return subprocess.run([sys.executable, str(REPOSITORY / f"{name}.py"), *arguments],
-                          capture_output=True, env=os.environ | environment, timeout=100)
+    return subprocess.run(
+        [sys.executable, str(REPOSITORY / f"{name}.py"), *arguments],
+        capture_output=True,
+        env=os.environ | environment,
+        timeout=100,
+    )
 
 
 def small_denoiser(folder):
     """The path of a checkpoint in the folder, as text."""
     config = described("audio", "generator.channels=2", "generator.blocks=0")
-    write_checkpoint(folder / "best.pt",
-                     new_training(config, torch.device("cpu")).checkpoint(config))
+    write_checkpoint(folder / "best.pt", new_training(config, torch.device("cpu")).checkpoint(config))
     return str(folder / "best.pt")
 
 
@@ -66,8 +69,15 @@ def test_every_script_prints_on_every_terminal(encoding, as_encoding):
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_a_denoised_file_is_reported_on_every_terminal(encoding, as_encoding, tmp_path):
     soundfile.write(tmp_path / "in.wav", torch.randn(4000).numpy() / 9, 8000)
-    code, out = as_encoding(encoding, "denoise", str(tmp_path / "in.wav"), "-o",
-                            str(tmp_path / "out.wav"), "--checkpoint", small_denoiser(tmp_path))
+    code, out = as_encoding(
+        encoding,
+        "denoise",
+        str(tmp_path / "in.wav"),
+        "-o",
+        str(tmp_path / "out.wav"),
+        "--checkpoint",
+        small_denoiser(tmp_path),
+    )
     assert code == 0 and b"real time" in out
 
 
@@ -77,8 +87,15 @@ def test_damaged_mp3_are_a_line_each_and_what_is_missing_is_said(tmp_path):
     content = (tmp_path / "in/whole.mp3").read_bytes()
     (tmp_path / "in/cut.mp3").write_bytes(content[: len(content) // 2])
     (tmp_path / "in/zeros.mp3").write_bytes(bytes(20_000))
-    result = called("denoise", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--checkpoint",
-                    small_denoiser(tmp_path), "training.device=cpu")
+    result = called(
+        "denoise",
+        str(tmp_path / "in"),
+        "-o",
+        str(tmp_path / "out"),
+        "--checkpoint",
+        small_denoiser(tmp_path),
+        "training.device=cpu",
+    )
     errors = result.stderr.decode().splitlines()
     assert len(errors) == 2 and "zeros.mp3 is unreadable (damaged, or not audio)" in errors[0]
     assert "1 of 3 recordings were not denoised" in errors[1]
@@ -106,31 +123,34 @@ def test_a_window_needs_a_backend_that_is_there(overrides):
 @pytest.mark.parametrize("arguments", [[], ["--help"]])
 def test_a_full_standard_output_is_one_line(arguments):
     with open("/dev/full", "w") as full:
-        result = subprocess.run([sys.executable, str(REPOSITORY / "models.py"), *arguments],
-                                stdout=full, stderr=subprocess.PIPE, text=True)
+        result = subprocess.run(
+            [sys.executable, str(REPOSITORY / "models.py"), *arguments], stdout=full, stderr=subprocess.PIPE, text=True
+        )
     assert result.returncode == 1 and "standard output: No space left" in one_error(result.stderr)
 
 
 @pytest.mark.parametrize("closed", [1, 2])
 def test_a_closed_stream_is_no_fault(closed):
-    result = subprocess.run([sys.executable, str(REPOSITORY / "models.py")],
-                            preexec_fn=lambda: os.close(closed))
+    result = subprocess.run([sys.executable, str(REPOSITORY / "models.py")], preexec_fn=lambda: os.close(closed))
     assert result.returncode == 0
 
 
 def test_a_recording_is_denoised_without_any_stream(tmp_path):
     soundfile.write(tmp_path / "in.wav", torch.randn(4000).numpy() / 9, 8000)
     arguments = ["in.wav", "--checkpoint", small_denoiser(tmp_path), "training.device=cpu"]
-    result = subprocess.run([sys.executable, str(REPOSITORY / "denoise.py"), *arguments],
-                            cwd=tmp_path, preexec_fn=lambda: os.closerange(0, 3))
+    result = subprocess.run(
+        [sys.executable, str(REPOSITORY / "denoise.py"), *arguments],
+        cwd=tmp_path,
+        preexec_fn=lambda: os.closerange(0, 3),
+    )
     assert result.returncode == 0 and soundfile.info(tmp_path / "in.denoised.wav").frames == 4000
 
 
 def test_a_fault_needs_no_standard_error():
-    result = subprocess.run([sys.executable, str(REPOSITORY / "models.py"), "--nonsense"],
-                            preexec_fn=lambda: os.close(2))
+    result = subprocess.run(
+        [sys.executable, str(REPOSITORY / "models.py"), "--nonsense"], preexec_fn=lambda: os.close(2)
+    )
     assert result.returncode == 2
-
 
 
 def test_a_bar_is_drawn_at_a_terminal_alone(overrides, script, monkeypatch):

@@ -14,20 +14,13 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import train_gan
 from create_data import create_data
-from dan.checkpoints import read_checkpoint
 from dan.configuration import resolve
 from dan.errors import UserError
 from dan.sections import REPOSITORY
-from dan.trained import load_generator
-from dan.training import (
-    Training,
-    best_epoch,
-    decide,
-    learning_rate_factor,
-    new_training,
-    patience_is_over,
-)
-from dan.training_folder import resume
+from dan.training.checkpoints import read_checkpoint
+from dan.training.run_folder import resume
+from dan.training.state import Training, best_epoch, decide, learning_rate_factor, new_training, patience_is_over
+from dan.training.trained_generator import load_generator
 from dataset import loaders
 from models import build_discriminator, build_generator
 from train_gan import train, train_epoch, validate
@@ -63,15 +56,21 @@ def one_step(config, **changed):
     return state
 
 
-@pytest.mark.parametrize(("preset", "settings"), [
-    ("dan", []), ("dan", ["training.adversary=latent"]),
-    ("spectral", ["training.feature_weight=1"]), ("audio", ["training.reconstruction_loss=speech"]),
-])
+@pytest.mark.parametrize(
+    ("preset", "settings"),
+    [
+        ("dan", []),
+        ("dan", ["training.adversary=latent"]),
+        ("spectral", ["training.feature_weight=1"]),
+        ("audio", ["training.reconstruction_loss=speech"]),
+    ],
+)
 def test_no_step_waits_for_the_accelerator(preset, settings, monkeypatch):
     """On a device that has shapes and no numbers, a look at a number raises an error."""
     nowhere = torch.device("meta")
-    config = described(preset, *settings, "training.adversary=signal", "training.pretrain_epochs=0",
-                       "training.batch_size=4", *settings)
+    config = described(
+        preset, *settings, "training.adversary=signal", "training.pretrain_epochs=0", "training.batch_size=4", *settings
+    )
     networks = [build(config).to(nowhere) for build in (build_generator, build_discriminator)]
     state = Training(*networks, *(torch.optim.SGD(n.parameters()) for n in networks))
     pairs = torch.zeros(2, 4, 1, config.data.length, device=nowhere)
@@ -91,6 +90,7 @@ def test_a_compiler_that_is_missing_is_an_error_of_one_line(config, data, monkey
     def failing(network):
         def forward(signals):
             raise NoCompiler("no compiler\nand a long story")
+
         return forward
 
     monkeypatch.setattr(torch, "compile", failing)
@@ -104,8 +104,7 @@ def test_a_compiler_that_is_missing_is_an_error_of_one_line(config, data, monkey
 def test_the_discriminators_loss_leaves_the_generator_alone(config, data):
     before = dict(new_training(config, CPU).generator.named_parameters())
     state = one_step(config, reconstruction_weight=0.0, adversarial_weight=0.0)
-    assert all(torch.equal(value, before[name])
-               for name, value in state.generator.named_parameters())
+    assert all(torch.equal(value, before[name]) for name, value in state.generator.named_parameters())
     assert any(p.grad.any() for p in state.discriminator.parameters())
 
 
@@ -113,8 +112,10 @@ def test_the_generators_loss_leaves_the_discriminator_alone(config, data):
     """Its batch statistics too: whatever the generator gets from it, it ends the step the same."""
     one, other = one_step(config, adversarial_weight=0.0), one_step(config, adversarial_weight=9.0)
     assert same(one.discriminator.state_dict(), other.discriminator.state_dict())
-    assert all(torch.equal(p.grad, q.grad) for p, q in zip(
-        one.discriminator.parameters(), other.discriminator.parameters(), strict=True))
+    assert all(
+        torch.equal(p.grad, q.grad)
+        for p, q in zip(one.discriminator.parameters(), other.discriminator.parameters(), strict=True)
+    )
     assert all(p.requires_grad for p in one.discriminator.parameters())
 
 
@@ -153,8 +154,7 @@ def test_patience_counts_adversarial_epochs_without_a_better_loss():
     training = described("dan", "training.pretrain_epochs=3", "training.patience=2").training
 
     def over(*losses):
-        history = [{"epoch": number, "validation_reconstruction_loss": loss}
-                   for number, loss in enumerate(losses, 1)]
+        history = [{"epoch": number, "validation_reconstruction_loss": loss} for number, loss in enumerate(losses, 1)]
         return patience_is_over(history, training)
 
     assert not over()
@@ -165,16 +165,18 @@ def test_patience_counts_adversarial_epochs_without_a_better_loss():
     assert over(3, 3, 3, 2, 2, 2)
 
 
-@pytest.mark.parametrize(("losses", "kept"), [
-    ([9, 3, 2.0, 2.2], 4),  # the last is within a twentieth of what was learnt, 7
-    ([9, 3, 2.0, 2.5], 3),  # and here it is not
-    ([9, 3, 2.0], 3),
-    ([9, 2, 2.1], 2),  # not at its end yet, so not annealed
-])
+@pytest.mark.parametrize(
+    ("losses", "kept"),
+    [
+        ([9, 3, 2.0, 2.2], 4),  # the last is within a twentieth of what was learnt, 7
+        ([9, 3, 2.0, 2.5], 3),  # and here it is not
+        ([9, 3, 2.0], 3),
+        ([9, 2, 2.1], 2),  # not at its end yet, so not annealed
+    ],
+)
 def test_the_last_epoch_is_kept_unless_an_earlier_one_is_clearly_better(losses, kept):
     settings = ["training.schedule=one-cycle", "training.max_epochs=4"]
-    history = [{"epoch": number, "validation_reconstruction_loss": loss}
-               for number, loss in enumerate(losses, 1)]
+    history = [{"epoch": number, "validation_reconstruction_loss": loss} for number, loss in enumerate(losses, 1)]
     training = described("dan", "training.pretrain_epochs=1", *settings).training
     for number in range(1, len(history) + 1):
         decide(history[:number], training)
@@ -211,9 +213,7 @@ def interrupt_after(stop, monkeypatch):
 
 
 @pytest.mark.parametrize("stop", [1, 3])
-def test_a_resumed_training_equals_an_uninterrupted_one(
-    stop, config, overrides, data, tmp_path, monkeypatch
-):
+def test_a_resumed_training_equals_an_uninterrupted_one(stop, config, overrides, data, tmp_path, monkeypatch):
     whole = trained(config)
     history = (config.checkpoint_folder / "history.csv").read_bytes()
     config = resolve("dan", [*overrides, f"paths.checkpoints={tmp_path / 'elsewhere'}"])
@@ -245,11 +245,12 @@ def test_a_training_says_its_batches_and_learning_rates(overrides, data, capsys)
 
 
 def test_an_import_changes_nothing():
-    program = ("import os, sys; before = dict(os.environ), sys.stdout, sys.stderr\n"
-               "import create_data, dataset, denoise, evaluate, train_gan\n"
-               "print((dict(os.environ), sys.stdout, sys.stderr) == before)")
-    result = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=True,
-                            capture_output=True, text=True)
+    program = (
+        "import os, sys; before = dict(os.environ), sys.stdout, sys.stderr\n"
+        "import create_data, dataset, denoise, evaluate, train_gan\n"
+        "print((dict(os.environ), sys.stdout, sys.stderr) == before)"
+    )
+    result = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=True, capture_output=True, text=True)
     assert result.stdout == "True\n"
 
 
@@ -277,8 +278,10 @@ DAMAGES = {
         lambda checkpoint: checkpoint["history"].pop(),
     ],
     "precision": [lambda checkpoint: checkpoint["precision"].update(generator=("float7", ""))],
-    "seconds": [lambda checkpoint: checkpoint.update(seconds=torch.nan),
-                lambda checkpoint: checkpoint.update(seconds=0.0)],
+    "seconds": [
+        lambda checkpoint: checkpoint.update(seconds=torch.nan),
+        lambda checkpoint: checkpoint.update(seconds=0.0),
+    ],
     "preset renamed": [lambda checkpoint: checkpoint["config"].update(preset="renamed")],
 }
 
@@ -310,8 +313,7 @@ def test_an_optimisers_settings_are_those_of_the_run(config, data):
     again = new_training(config, CPU)
     resume(again, config, checkpoint["data"])
     for name in ("eps", "betas"):
-        assert again.generator_optimizer.param_groups[0][name] \
-            == state.generator_optimizer.param_groups[0][name]
+        assert again.generator_optimizer.param_groups[0][name] == state.generator_optimizer.param_groups[0][name]
     first = next(iter(again.generator_optimizer.state.values()))["exp_avg"]
     assert first.is_contiguous() and not first.any()
 
@@ -361,8 +363,15 @@ def test_history_has_the_described_columns(config, data):
     with open(config.checkpoint_folder / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["phase"] for row in rows] == ["pretraining"] * 2 + ["adversarial"] * 2
-    names = ["reconstruction_loss", "generator_loss", "adversarial_loss", "discriminator_loss",
-             "accuracy_clean", "accuracy_denoised", "passed_as_clean"]
+    names = [
+        "reconstruction_loss",
+        "generator_loss",
+        "adversarial_loss",
+        "discriminator_loss",
+        "accuracy_clean",
+        "accuracy_denoised",
+        "passed_as_clean",
+    ]
     for name in [f"{split}_{name}" for split in ("train", "validation") for name in names]:
         assert float(rows[-1][name]) >= 0
     assert float(rows[0]["validation_snr_db"]) < 20 and rows[0]["train_discriminator_loss"] == ""
@@ -377,20 +386,19 @@ def test_training_learns(data, overrides):
 
 
 def test_one_cycle_warms_up_and_ends_at_zero():
-    training = described("dan", "training.max_epochs=100", "training.warmup=0.2",
-                         "training.schedule=one-cycle").training
+    training = described(
+        "dan", "training.max_epochs=100", "training.warmup=0.2", "training.schedule=one-cycle"
+    ).training
     factor = partial(learning_rate_factor, training)
     assert factor(10) == pytest.approx(0.5) and factor(20) == 1
     assert factor(60) == pytest.approx(0.5) and factor(100) == pytest.approx(0, abs=1e-12)
     assert 0 < factor(0) < 0.02
-    only_warm_up = described("dan", "training.max_epochs=10", "training.warmup=1",
-                             "training.schedule=one-cycle").training
+    only_warm_up = described(
+        "dan", "training.max_epochs=10", "training.warmup=1", "training.schedule=one-cycle"
+    ).training
     assert learning_rate_factor(only_warm_up, 10) == 1
 
 
 def test_the_published_recipe_halves_the_learning_rate():
-    training = described("dan", "training.schedule=halving",
-                         "training.lr_halving_epochs=50").training
-    assert [learning_rate_factor(training, e) for e in (0, 49.9, 50, 100, 199)] == [
-        1, 1, 0.5, 0.25, 0.125
-    ]
+    training = described("dan", "training.schedule=halving", "training.lr_halving_epochs=50").training
+    assert [learning_rate_factor(training, e) for e in (0, 49.9, 50, 100, 199)] == [1, 1, 0.5, 0.25, 0.125]

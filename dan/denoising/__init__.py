@@ -1,0 +1,1 @@
+"""Denoising: a trained generator applied to recordings and files."""

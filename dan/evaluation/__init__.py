@@ -1,0 +1,1 @@
+"""Evaluation: measures, baselines, bounds, sweeps, tables."""

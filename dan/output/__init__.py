@@ -1,0 +1,1 @@
+"""Output: figures, and pages to listen to."""

@@ -1,0 +1,74 @@
+"""Figures without a window, saved as PNG; and which files the project may replace: its own."""
+
+import io
+import os
+import warnings
+
+from dan.errors import UserError
+from dan.files import check_regular, write_bytes
+
+# A backend of the environment (a notebook's, or one that is not here) would be looked up by the
+# import already; only `show` needs one.
+BACKEND = os.environ.pop("MPLBACKEND", None)
+import matplotlib  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+
+if BACKEND is not None:
+    os.environ["MPLBACKEND"] = BACKEND
+
+MARK = "Denoising Adversarial Network"  # in the header of every file that may be replaced
+DPI = 110
+
+
+def save(figure, path, replace_any=False):
+    """Write a figure as PNG, making its folder.
+
+    A figure of this project is replaced. Raises UserError where another file has the name, unless
+    `replace_any` is given.
+    """
+    if not replace_any:
+        refuse_to_replace([path])
+    write_bytes(path, as_png(figure))
+
+
+def as_png(figure):
+    """A figure as the bytes of a PNG file."""
+    image = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # of a file's name that the font lacks
+        # Without the version of matplotlib in it, the same figure is the same file.
+        figure.savefig(image, format="png", dpi=DPI, metadata={"Software": MARK})
+    return image.getvalue()
+
+
+def refuse_to_replace(paths):
+    """Raise UserError if a file at one of the paths does not have MARK in its header."""
+    for path in filter(os.path.lexists, paths):
+        check_regular(path)
+        with open(path, "rb") as file:
+            if MARK.encode() not in file.read(256):
+                raise UserError(
+                    f"{path} was not written by this version of the project, so it is not replaced; move it away"
+                )
+
+
+def show(figure):
+    """Open a window with the figure, or say that there is no screen; raises UserError likewise."""
+    try:
+        from matplotlib import pyplot  # looks for a screen, which nothing else here needs
+
+        if BACKEND:
+            matplotlib.use(BACKEND)
+        pyplot.figure(figure)
+    except (ImportError, ValueError) as error:
+        raise UserError(f"no window can be opened ({error}); unset MPLBACKEND") from error
+    if matplotlib.get_backend().lower() == "agg":
+        print("no screen here, so no window; the figure is in the file")
+    else:
+        pyplot.show()
+
+
+def new_figure(rows=1, columns=1, **options):
+    """A figure without a window and its axes, one or an array, as pyplot.subplots makes them."""
+    figure = Figure(figsize=options.pop("figsize"), layout="constrained")
+    return figure, figure.subplots(rows, columns, **options)

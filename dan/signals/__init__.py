@@ -1,0 +1,1 @@
+"""Signals: sines, noises, recordings, and the data folder that holds them."""

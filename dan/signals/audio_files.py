@@ -1,0 +1,202 @@
+"""Recordings: finding the files in a folder, and reading them, at any sample rate."""
+
+import os
+from contextlib import contextmanager
+from math import gcd
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from scipy import signal
+
+from dan.errors import UserError
+from dan.files import check_regular
+
+PIECE = 2**16  # samples that are read at a time
+# Of the names of audio files, what libsndfile calls their formats.
+FORMATS = {
+    ".wav": "WAV",
+    ".flac": "FLAC",
+    ".ogg": "OGG",
+    ".mp3": "MP3",
+    ".aiff": "AIFF",
+    ".aif": "AIFF",
+    ".aifc": "AIFF",
+    ".au": "AU",
+    ".caf": "CAF",
+    ".oga": "OGG",
+    ".opus": "OGG",
+    ".rf64": "RF64",
+    ".snd": "AU",
+    ".sph": "NIST",
+    ".w64": "W64",
+}
+SUFFIXES = (*FORMATS, ".npy")
+SILENT = 1e-10  # root mean square; .npy recordings may be in any unit
+SILENT_SHARE = 0.01  # of the recording's root mean square
+FARTHEST_RATES = 1000  # the ratio of two sample rates beyond which resampling has no end
+LOUDEST = 1e15  # the power of more than 1e19 overflows
+MOST_CHANNELS, LEAST_SAMPLES = 64, 256  # what is plainly (samples, channels) has so many
+
+
+def find_recordings(folder):
+    """The paths of all recordings in the folder and the folders in it, sorted, links not followed.
+
+    Raises UserError if there is no such folder or no recording in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder; name one of recordings ({', '.join(SUFFIXES)})")
+    paths = sorted(
+        Path(parent, name)
+        for parent, _, names in os.walk(folder, onerror=refuse)
+        for name in names
+        if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
+    )
+    if not paths:
+        raise UserError(f"{folder} has no recordings; these are read: {', '.join(SUFFIXES)}")
+    return paths
+
+
+def refuse(error):
+    """Raise the error of a folder that cannot be read, which os.walk would leave out."""
+    raise error
+
+
+def read_recording(path, sample_rate, npy_rate):
+    """The signals in a file, a list of float32 arrays (samples,) at `sample_rate`.
+
+    The channels of an audio file are averaged to one signal; an .npy array has one signal, or one
+    per row, at `npy_rate`. Raises UserError for what is unreadable, empty, silent or not finite.
+    """
+    if path.suffix.lower() == ".npy":
+        signals, rate = read_rows(path), npy_rate
+    else:
+        signals, rate = read_channels_averaged(path)
+    if not sum(map(len, signals)):
+        raise UserError(f"{path} is empty")
+    if not all(np.isfinite(x).all() for x in signals):
+        raise UserError(f"{path} holds values that are not finite")
+    if max(np.abs(x).max() for x in signals if len(x)) > LOUDEST:
+        raise UserError(f"{path} holds values beyond {LOUDEST:g}; scale it down")
+    if are_far_apart(rate, sample_rate):
+        raise UserError(f"{path} has {rate:,} samples per second, too far from {sample_rate:,}")
+    signals = [resample(x, rate, sample_rate) for x in signals]
+    if all(is_silent(x) for x in signals):
+        raise UserError(f"{path} is silent")
+    return signals
+
+
+def read_channels_averaged(path):
+    """([float32 (samples,)], sample rate) of an audio file."""
+    with open_audio(path) as file:
+        # In pieces, so that a damaged header that promises more takes no memory.
+        pieces = [piece.mean(1, dtype=np.float32) for piece in read_pieces(file)]
+        return [np.concatenate(pieces)] if pieces else [], file.samplerate
+
+
+def read_pieces(file):
+    """An open audio file in pieces, float32 (samples, channels); or UserError if it is damaged."""
+    while len(piece := read_samples(file, PIECE)):
+        yield piece
+
+
+def read_samples(file, count):
+    """The next samples of an open audio file, float32 (≤ count, channels); UserError if damaged."""
+    try:
+        with quiet():
+            return file.read(count, dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise UserError(f"{os.fsdecode(file.name)} is damaged") from error
+
+
+def open_audio(path):
+    """An audio file opened for reading; raises UserError if it is none."""
+    check_regular(path)
+    try:
+        path.open("rb").close()  # says why it cannot be opened, which libsndfile does not
+        with quiet():
+            return soundfile.SoundFile(as_file_name(path))
+    except (soundfile.SoundFileError, OSError, TypeError) as error:
+        reason = str(getattr(error, "error_string", getattr(error, "strerror", error)))
+        if "does not exist" in reason:  # it does; libsndfile says so of MP3 that it cannot read
+            reason = "damaged, or not audio"
+        raise UserError(f"{path} is unreadable ({reason})") from error
+
+
+@contextmanager
+def quiet():
+    """Drop what libmpg123 prints about damaged MP3; it writes to the descriptor of standard error."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def as_file_name(path):
+    """A path as soundfile takes it, whatever bytes its name is made of."""
+    return str(path) if os.name == "nt" else os.fsencode(path)
+
+
+def read_rows(path):
+    """The rows of an .npy file, float32 (samples,) each; or UserError if it holds no signals."""
+    array = map_array(path)
+    if is_transposed(array):
+        raise UserError(
+            f"{path} has {array.shape} values, which looks like (samples, channels); "
+            "store its transpose, a row for each signal"
+        )
+    return list((np.atleast_2d(array).astype(np.float64) - zero_of(array.dtype)).astype(np.float32))
+
+
+def zero_of(dtype):
+    """The number that stands for no sound: the middle of the range of unsigned whole numbers."""
+    return 2.0 ** (8 * dtype.itemsize - 1) if dtype.kind == "u" else 0.0
+
+
+def is_transposed(array):
+    """Whether an array is plainly (samples, channels), as soundfile reads, not the other way."""
+    return array.ndim > 1 and array.shape[-1] <= MOST_CHANNELS < LEAST_SAMPLES <= array.shape[-2]
+
+
+def map_array(path):
+    """An .npy array of one signal, or one per row, as it lies on the disk, read when it is used."""
+    check_regular(path)
+    try:
+        # Mapped, so that a header that promises more than the file holds takes no memory.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # damaged headers lead numpy to errors of any kind
+        raise UserError(f"{path} is unreadable (no .npy array)") from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or array.ndim > 2 or array.ndim == 0:
+        raise UserError(f"{path} is not an array of numbers with one signal, or one per row")
+    return array
+
+
+def are_far_apart(rate, other):
+    """Whether two sample rates differ so much that resampling between them would never end."""
+    return not 1 / FARTHEST_RATES <= rate / other <= FARTHEST_RATES
+
+
+def resample(signals, from_rate, to_rate):
+    """Polyphase resampling along the last axis; float32. Nothing is done where the rates agree."""
+    if from_rate == to_rate:
+        return signals.astype(np.float32, copy=False)
+    common = gcd(from_rate, to_rate)
+    return signal.resample_poly(signals, to_rate // common, from_rate // common, axis=-1).astype(np.float32)
+
+
+def is_silent(samples, relative_to=0.0):
+    """Whether the root mean square is next to nothing, or below 1 % of another one."""
+    return root_mean_square(samples) < max(SILENT, SILENT_SHARE * relative_to)
+
+
+def root_mean_square(samples):
+    return np.sqrt(np.square(samples, dtype=np.float64).mean()) if samples.size else 0.0
