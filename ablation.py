@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from config import WaveformGeneratorConfig
 from create_data import create_data
-from dan.command_line import parse_arguments
-from dan.configuration import resolve, to_dict
+from dan.configuration import parse_arguments, resolve, to_dict
 from dan.errors import ConfigurationError, UserError, run, stopped_by
 from dan.evaluation.metrics import total_snr_db
 from dan.evaluation.realism import realism_score
@@ -182,7 +182,7 @@ def create_all_data(configs):
 
 def planned(preset, seeds):
     """The trainings of a preset: every switch as it is, and the weights at every input SNR."""
-    has_bottleneck = resolve(preset).generator.has_bottleneck
+    has_bottleneck = isinstance(resolve(preset).generator, WaveformGeneratorConfig)
     switches = {
         name: overrides
         for name, overrides in SWITCHES.items()

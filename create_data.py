@@ -16,13 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dan.command_line import parse_arguments
-from dan.configuration import resolve
+from dan.checks import refuse
+from dan.configuration import parse_arguments, resolve
 from dan.errors import UserError, run
 from dan.output import figures, plots
 from dan.output.listening import write_wavs
 from dan.progress import track
-from dan.settings import refuse
 from dan.signals.audio_files import find_recordings
 from dan.signals.npy_files import save_signal
 from dan.signals.sines import draw_in_parts

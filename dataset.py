@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dan import processes
-from dan.command_line import parse_arguments
+from dan.configuration import parse_arguments
 from dan.errors import UserError, run
 from dan.evaluation.metrics import snr_db
 from dan.signals.sines import draw_batch, draw_range, mix, play_slower, signals_at_once, slowing_matrix

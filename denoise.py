@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dan.command_line import parse_arguments
+from dan.configuration import parse_arguments
 from dan.denoising.denoiser import Denoiser, as_finite
 from dan.denoising.files import denoise_file, seconds_in
 from dan.errors import ConfigurationError, UserError, in_words, run

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dan.command_line import parse_arguments
-from dan.configuration import resolve
+from config import REPOSITORY
+from dan.configuration import parse_arguments, resolve
 from dan.errors import ConfigurationError, UserError, run
 from dan.evaluation.baselines import lowpass, pywt, wavelet_shrinkage, wiener
 from dan.evaluation.metrics import band_noise_reduction, mean_absolute_error, residual_spectrum_db, si_sdr, snr_db
@@ -40,7 +40,6 @@ from dan.evaluation.tables import estimate_all, print_table, summarise
 from dan.files import write_bytes
 from dan.output import figures, plots
 from dan.output.listening import write_wavs
-from dan.sections import REPOSITORY
 from dan.signals.sines import count_sines, draw, unknowns_per_sine
 from dan.signals.store import as_created, load_signals, noise_kinds
 from dan.training.checkpoints import read_checkpoint

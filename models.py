@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 from config import ShortTimeGeneratorConfig, SpectralGeneratorConfig, WaveformGeneratorConfig
-from dan.command_line import parse_arguments
+from dan.configuration import parse_arguments
 from dan.errors import ConfigurationError, run
 from dan.fourier_convolutions import LongConv1d, LongConvTranspose1d
 

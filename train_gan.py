@@ -18,7 +18,7 @@ from dataclasses import replace
 import torch
 
 from dan import processes
-from dan.command_line import parse_arguments
+from dan.configuration import parse_arguments
 from dan.errors import ConfigurationError, UserError, run, stopped_by, uninterrupted
 from dan.evaluation.baselines import lowpass
 from dan.evaluation.metrics import snr_db

@@ -26,11 +26,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scaling import measure_scaling
 
+from config import REPOSITORY
 from create_data import create_data
 from dan.configuration import resolve
 from dan.denoising.denoiser import Denoiser
 from dan.losses import improvement_loss, l1_loss
-from dan.sections import REPOSITORY
 from dan.signals.sines import draw
 from dan.training.state import choose_device, new_training, probe_precision
 from dan.training.trained_generator import apply_generator

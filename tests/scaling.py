@@ -16,9 +16,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from config import REPOSITORY
 from dan.configuration import resolve
 from dan.losses import l1_loss
-from dan.sections import REPOSITORY
 from dan.training.checkpoints import read_checkpoint
 from models import build_generator
 

@@ -6,14 +6,12 @@ import subprocess
 import sys
 from dataclasses import FrozenInstanceError
 
-import numpy as np
 import pytest
 from conftest import DESCRIBED, described, one_error
-from scipy import signal
 
-from dan.configuration import from_dict, resolve, to_dict
+from config import REPOSITORY
+from dan.configuration import from_dict, preset_in_words, resolve, to_dict
 from dan.errors import ConfigurationError
-from dan.sections import REPOSITORY
 from dan.settings import list_settings
 from models import build_discriminator, build_generator, count_parameters
 from presets import PRESETS
@@ -49,7 +47,7 @@ def test_overrides_change_only_what_they_name():
     assert config.data.num_components == (1, 5)
     assert config.data.length == 512
     assert config.data.random_phase is True
-    assert config.generator == PRESETS["dan-small"].generator
+    assert config.generator == resolve("dan-small").generator
 
 
 def test_settings_are_frozen_and_every_one_has_a_meaning():
@@ -180,20 +178,11 @@ def test_models_prints_both_networks_from_any_folder(tmp_path):
     assert ["total", "26,373"] in lines and ["total", "1,245"] in lines
 
 
-def test_the_page_of_settings_is_up_to_date():
-    page = (REPOSITORY / "docs/settings.md").read_text(encoding="utf-8")
-    keys = {key for preset in PRESETS for key, _, _ in list_settings(resolve(preset))}
-    assert keys <= set(re.findall(r"`(\w+\.\w+)`", page)), "run make docs"
-    assert all(f"| `{preset}` |" in page for preset in PRESETS), "run make docs"
-
-
-def test_the_order_of_the_lowpass_is_that_of_scipy():
-    for passband, stopband in ((64, 100), (60, 63), (5, 120)):
-        evaluation = resolve(
-            "dan", [f"evaluation.lowpass_passband={passband}", f"evaluation.lowpass_stopband={stopband}"]
-        ).evaluation
-        order, _ = signal.buttord(passband, stopband, 0.05, 60, fs=256)
-        assert np.ceil(evaluation.lowpass_order(256)) == order
+def test_a_preset_says_what_it_changes_of_config():
+    config = resolve("spectral")
+    default = type(config)().training.batch_size
+    assert f"training.batch_size={config.training.batch_size} (config.py: {default})" in preset_in_words(config)
+    assert "preset dan sets nothing" in preset_in_words(resolve("dan", ["training.batch_size=7"]))
 
 
 def test_batch_normalisation_is_given_two_values():

@@ -16,13 +16,13 @@ import torch
 from conftest import one_error
 
 import train_gan
+from config import REPOSITORY
 from create_data import create_data
 from dan import files
 from dan.configuration import generator_kind, resolve
 from dan.errors import UserError, uninterrupted
 from dan.files import locked, write_bytes
 from dan.losses import RECONSTRUCTION_LOSSES
-from dan.sections import REPOSITORY
 from dan.signals.store import checksum, manifest_path
 from dan.training.checkpoints import read_checkpoint
 from dan.training.state import new_training
@@ -53,7 +53,7 @@ SMALL = {
 def reduced(preset, folder, *more):
     """The overrides of a preset that trains in a second, in a folder of its own."""
     return [
-        *SMALL[generator_kind(PRESETS[preset])],
+        *SMALL[generator_kind(resolve(preset))],
         "data.num_train=40",
         "data.num_validation=12",
         "training.batch_size=8",

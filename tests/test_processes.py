@@ -11,11 +11,11 @@ import pytest
 import torch
 from conftest import REDUCED, described
 
+from config import REPOSITORY
 from create_data import create_data
 from dan import processes
 from dan.configuration import resolve
 from dan.errors import ConfigurationError, UserError
-from dan.sections import REPOSITORY
 from dataset import ShuffledBatches, StreamedPairs
 from train_gan import run_training
 

@@ -7,13 +7,12 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 
 from conftest import one_error
 
 import evaluate
 import presets
-from dan.sections import REPOSITORY
+from config import REPOSITORY
 
 SCRIPTS = ("create_data", "dataset", "train_gan", "evaluate")
 
@@ -114,9 +113,7 @@ def test_what_create_data_was_told_need_not_be_said_again(overrides, script, mon
     assert code == 1 and "data.snr_db=3.0 (here 4.0); leave that out" in one_error(err)
     # Another preset takes the same data.
     assert "SNR 3.000 dB" in script("dataset", "--preset", "spectral", overrides[-3])[1]
-    preset = presets.PRESETS["dan"]
-    edited = replace(preset, data=replace(preset.data, noise_std=9))
-    monkeypatch.setitem(presets.PRESETS, "dan", edited)
+    monkeypatch.setitem(presets.PRESETS, "dan", {"data": {"noise_std": 9}})
     fewer = [each for each in overrides if not each.startswith("data.noise_std")]
     code, _, err = script("dataset", *fewer)
     assert code == 1 and "data.noise_std=0.5, and it has 9 now" in one_error(err)

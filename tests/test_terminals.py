@@ -11,8 +11,8 @@ import soundfile
 import torch
 from conftest import described, one_error
 
+from config import REPOSITORY
 from dan.errors import run
-from dan.sections import REPOSITORY
 from dan.training.checkpoints import write_checkpoint
 from dan.training.state import new_training
 

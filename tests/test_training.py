@@ -13,10 +13,10 @@ from conftest import described
 from torch.utils.data import DataLoader, TensorDataset
 
 import train_gan
+from config import REPOSITORY
 from create_data import create_data
 from dan.configuration import resolve
 from dan.errors import UserError
-from dan.sections import REPOSITORY
 from dan.training.checkpoints import read_checkpoint
 from dan.training.run_folder import resume
 from dan.training.state import Training, best_epoch, decide, learning_rate_factor, new_training, patience_is_over

@@ -6,13 +6,13 @@ Writes noisy.wav, denoised.wav and the listening page listen.html to demo/.
 import numpy as np
 import soundfile
 
+from config import REPOSITORY
 from dan.denoising.denoiser import Denoiser
 from dan.errors import run
 from dan.evaluation.metrics import si_sdr
 from dan.files import write_bytes
 from dan.output import figures
 from dan.output.listening import Example, as_wav, write_page
-from dan.sections import REPOSITORY
 from dan.signals import noises
 from dan.signals.sines import mix
 from dan.training.trained_generator import PRETRAINED

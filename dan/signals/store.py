@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dan.checks import MOST_STORED
 from dan.configuration import resolve
 from dan.errors import ConfigurationError, UserError
 from dan.files import write_atomically, write_bytes
-from dan.sections import MOST_STORED
 from dan.settings import as_text
 from dan.signals.audio_files import map_array
 from dan.signals.npy_files import CURE, header_of, read_signals

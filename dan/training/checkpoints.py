@@ -16,10 +16,10 @@ from zipfile import ZIP_STORED, ZipFile
 
 import torch
 
+from dan.checks import is_finite
 from dan.configuration import from_dict
 from dan.errors import ConfigurationError, UserError, is_lack_of_memory
 from dan.files import check_regular, write_bytes
-from dan.settings import is_finite
 
 FORMAT = 3
 READ_FROM_HISTORY = ("validation_reconstruction_loss", "validation_snr_db")

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import torch
 
-from config import PathsConfig
+from config import REPOSITORY, PathsConfig
 from dan.configuration import to_dict
 from dan.errors import ConfigurationError, UserError, run
-from dan.sections import REPOSITORY
 from dan.training.checkpoints import read_checkpoint, write_checkpoint
 from models import build_generator
 
