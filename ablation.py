@@ -17,7 +17,7 @@ from config import WaveformGeneratorConfig
 from create_data import create_data
 from dan.configuration import parse_arguments, resolve, to_dict
 from dan.errors import ConfigurationError, UserError, run, stopped_by
-from dan.evaluation.metrics import total_snr_db
+from dan.evaluation.metrics import table_columns, total_snr_db
 from dan.evaluation.realism import realism_score
 from dan.evaluation.tables import estimate_all
 from dan.files import InUseError, locked, write_bytes
@@ -27,7 +27,6 @@ from dan.settings import as_text
 from dan.signals.sines import draw
 from dan.signals.store import manifest_path, read_manifest
 from dan.training.trained_generator import apply_generator, load_generator
-from evaluate import METRICS
 from train_gan import run_training
 
 SHORTENED = {
@@ -115,7 +114,7 @@ def main():
     folder = config.image_folder.parent / "ablation"
     table, curves = folder / "table.md", folder / "trade_off.png"
     examples = {preset: folder / f"denoised_{preset}.png" for preset in presets}
-    figures.refuse_to_replace([table, curves, *examples.values()])
+    figures.refuse_foreign(folder)
     create_all_data(configs.values())
     results = {}
     # The second time for what another process was at the first time.
@@ -240,8 +239,9 @@ def measure(config):
     def denoise(mixed, *_):
         return apply_generator(generator, mixed)
 
-    estimates, values, _ = estimate_all(clean, mixed, None, {"it": denoise}, METRICS, config.data)
-    means = {name: float(np.mean(values["it"][name])) for name in COLUMNS if name in METRICS}
+    columns = table_columns(config.data)
+    estimates, values, _ = estimate_all(clean, mixed, None, {"it": denoise}, columns)
+    means = {name: float(np.mean(values["it"][name])) for name in COLUMNS if name in columns}
     return means | {
         "total_snr_db": total_snr_db(clean, estimates["it"]),
         "realism": 100 * realism_score(denoise, config.data, config.training.seed),

@@ -36,6 +36,7 @@ def main():
         __doc__,
         lambda parser: parser.add_argument("--show", action="store_true", help="also open the figure in a window"),
     )
+    figures.refuse_foreign(config.image_folder)
     examples, counts = create_data(config)
     path = config.image_folder / "created_data.png"
     figure = plots.created_data(examples, config.data.sample_rate)

@@ -96,7 +96,7 @@ def main():
                 examples.append(Example(source.name, rate, sounds))
     if options.figure:
         figure = plots.before_and_after(sounds, rate, f"{source.name}, first channel, up to {FIGURE_SECONDS} s")
-        figures.save(figure, Path(options.figure), replace_any=True)
+        figures.save(figure, Path(options.figure))
         print(f"wrote {options.figure}")
     if options.listen and examples:
         title = f"Denoised: {len(examples)} of {len(jobs)}, their first {FIGURE_SECONDS} s, one channel"

@@ -58,7 +58,7 @@ def main():
         raise UserError(f"{config.checkpoint_folder / 'last.pt'} is missing; there is no training to resume")
     if not options.resume and not options.restart:
         refuse_to_replace(config.checkpoint_folder)
-    figures.refuse_to_replace(figure_paths(config))
+    figures.refuse_foreign(config.image_folder)
     config = as_created(config, options.overrides)
     state = run_training(config, options.resume, options.restart, options.begin_with, draws=True)
     best, signals = best_epoch(state.history), state.epoch * config.data.num_train
@@ -396,18 +396,11 @@ def gained(before, best):
     return f"training on brought: {', '.join(changes)}"
 
 
-def figure_paths(config):
-    """The figures that a training draws."""
-    names = ("performance_plot", *(f"denoised_against_lowpass_{number:02d}" for number in range(1, NUM_PLOTTED + 1)))
-    return [config.image_folder / f"{name}.png" for name in names]
-
-
 def draw_figures(config, validation, history):
     """The learning curves, and the best generator on validation signals against the lowpass."""
-    curves, *examples = figure_paths(config)
-    best = best_epoch(history)["epoch"]
-    figure = plots.performance(history, config.training, best)
-    figures.save(figure, curves)
+    folder = config.image_folder
+    performance = plots.performance(history, config.training, best_epoch(history)["epoch"])
+    figures.save(performance, folder / "performance_plot.png")
     generator, _ = load_generator(config.checkpoint_folder / "best.pt")
     clean, mixed = (x[:NUM_PLOTTED, 0].cpu().numpy() for x in (validation.clean, validation.mixed))
     shown = {
@@ -416,16 +409,11 @@ def draw_figures(config, validation, history):
         "denoised": apply_generator(generator, mixed),
         "lowpass": lowpass(mixed, config.data.sample_rate, config.evaluation),
     }
-    for number, path in zip(range(len(clean)), examples, strict=False):
+    title = "Denoised against lowpass: one validation signal, over time and over frequency"
+    for number in range(len(clean)):
         example = {name: signals[number] for name, signals in shown.items()}
-        figures.save(
-            plots.side_by_side(
-                example,
-                config.data.sample_rate,
-                "Denoised against lowpass: one validation signal, over time and over frequency",
-            ),
-            path,
-        )
+        figure = plots.side_by_side(example, config.data.sample_rate, title)
+        figures.save(figure, folder / f"denoised_against_lowpass_{number + 1:02d}.png")
 
 
 if __name__ == "__main__":

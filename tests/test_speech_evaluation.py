@@ -73,13 +73,13 @@ def test_groups_hold_the_means_of_their_signals(capsys):
 
 def test_an_estimator_gets_no_more_than_some_samples_at_once(monkeypatch):
     """Whole clips by the hundred took gigabytes."""
-    monkeypatch.setattr(tables, "PART", 250)
+    monkeypatch.setattr(tables, "ESTIMATED_AT_ONCE", 250)
     mixed, seen = np.random.default_rng(0).normal(size=(7, 100)), []
     halved = {"half": lambda x, snr, numbers: seen.append((len(x), numbers)) or x / 2}
-    estimates, values, _ = tables.estimate_all(mixed, mixed, None, halved, {}, None)
+    estimates, values, _ = tables.estimate_all(mixed, mixed, None, halved, {})
     assert seen == [(2, None)] * 3 + [(1, None)] and values == {"half": {}}
     np.testing.assert_array_equal(estimates["half"], mixed / 2)
-    tables.estimate_all(mixed, mixed, np.arange(7), halved, {}, None)
+    tables.estimate_all(mixed, mixed, np.arange(7), halved, {})
     assert [list(numbers) for _, numbers in seen[4:]] == [[0, 1], [2, 3], [4, 5], [6]]
 
 
@@ -112,10 +112,10 @@ def test_a_listening_page_needs_nothing_else(tmp_path):
     assert "too slow to be heard" in page and page.count("data:image/png") == 2
     path = tmp_path / "listen.html"
     write_page(path, "Mine", [Example("slow", 256, {"noisy": voice(rate=256)})])
-    figures.refuse_to_replace([path])
+    figures.refuse_foreign(tmp_path)
     path.write_text("my own page")
-    with pytest.raises(UserError, match="not replaced"):
-        figures.refuse_to_replace([path])
+    with pytest.raises(UserError, match="move it out of"):
+        figures.refuse_foreign(tmp_path)
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_the_scripts_in_sequence_and_training_on(speech, script, tmp_path):
     page = tmp_path / "images/speech-own/listening.html"
     assert "data:audio/wav" in page.read_text() and str(page.parent) in out
     assert "on test signals" in page.read_text()
-    results = json.loads((folder / "evaluation.json").read_text())
+    results = json.loads((page.parent / "evaluation.json").read_text())
     assert list(results["signals"]) == ["validation", "test"]
     # Its generator alone is a denoiser, and one to train on, but no training to resume.
     alone = tmp_path / "alone.pt"

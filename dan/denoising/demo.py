@@ -1,6 +1,6 @@
 """Makes a noisy example of what the repository ships, and denoises it: `make demo`.
 
-Writes noisy.wav, denoised.wav and the listening page listen.html to demo/.
+Writes noisy.wav, denoised.wav and the listening page listen.html to images/demo/.
 """
 
 import numpy as np
@@ -17,13 +17,15 @@ from dan.signals import noises
 from dan.signals.sines import mix
 from dan.training.trained_generator import PRETRAINED
 
-FOLDER = REPOSITORY / "demo"
+VOICE = REPOSITORY / "demo/voice.flac"
+FOLDER = REPOSITORY / "images/demo"
 SNR_DB = 3.0
 SEED = 7
 
 
 def main():
-    voice, rate = soundfile.read(FOLDER / "voice.flac", dtype="float32")
+    figures.refuse_foreign(FOLDER)
+    voice, rate = soundfile.read(VOICE, dtype="float32")
     rng = np.random.default_rng(SEED)
     # A machine that swells, dishes in front of it.
     noise = noises.band(len(voice), rate, rng) + 0.5 * noises.unit_power(noises.impacts(len(voice), rate, rng))
@@ -37,7 +39,6 @@ def main():
     before, after = (si_sdr(sounds["clean"], sounds[name]) for name in ("noisy", "denoised"))
     page = FOLDER / "listen.html"
     files = {FOLDER / f"{name}.wav": as_wav(sounds[name], rate) for name in ("noisy", "denoised")}
-    figures.refuse_to_replace([page, *files])
     for path, content in files.items():
         write_bytes(path, content)
     write_page(

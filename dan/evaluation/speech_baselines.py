@@ -18,7 +18,7 @@ RNNOISE_RATE = 48_000
 LOWEST_RATE = 8000  # they are made for speech, and noisereduce fails below
 
 
-def all_recorded_baselines(sample_rate):
+def speech_baselines(sample_rate):
     """{method: function(mixed, sample_rate)}, those that are installed; none below rates of speech."""
     if sample_rate < LOWEST_RATE:
         return {}

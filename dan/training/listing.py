@@ -24,20 +24,13 @@ def list_trainings(folder):
             continue
         name, trained = path.parent.relative_to(folder), checkpoint["config"]
         best = best_epoch(checkpoint["history"])["validation_snr_db"]
-        changed = (
-            ["another preset"]
-            if trained.preset not in PRESETS
-            else [
-                f"{key}={value}"
-                for key, (value, _) in differences({"": trained, "preset": resolve(trained.preset)}).items()
-                if not key.startswith("paths.")
-            ]
-        )
-        print(
-            f"{name}: {datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%d %H:%M}, preset "
-            f"{trained.preset}, validation SNR {best:.2f} dB; "
-            f"{' '.join(changed) or 'as the preset is'}"
-        )
+        changed = ["another preset"]
+        if trained.preset in PRESETS:
+            different = differences({"trained": trained, "preset": resolve(trained.preset)})
+            changed = [f"{key}={value}" for key, (value, _) in different.items() if not key.startswith("paths.")]
+        date = datetime.fromtimestamp(path.stat().st_mtime)
+        facts = f"{date:%Y-%m-%d %H:%M}, preset {trained.preset}, validation SNR {best:.2f} dB"
+        print(f"{name}: {facts}; {' '.join(changed) or 'as the preset is'}")
 
 
 def differences(configs):
@@ -53,15 +46,9 @@ def differences(configs):
 def print_differences(configs):
     """Print a table of the settings in which {name: Config} differ."""
     rows = {key: values for key, values in differences(configs).items() if not key.startswith("paths.")}
-    width = max(map(len, rows), default=0) + 2
-    columns = (
-        [
-            max(map(len, [name, *values])) + 2
-            for name, values in zip(configs, zip(*rows.values(), strict=True), strict=True)
-        ]
-        if rows
-        else []
-    )
-    print("they differ in" if rows else "they have the same settings")
-    for key, values in ({"": list(configs)} | rows if rows else {}).items():
-        print(f"  {key:<{width}}" + "".join(f"{value:>{size}}" for value, size in zip(values, columns, strict=True)))
+    if not rows:
+        print("they have the same settings")
+        return
+    print("they differ in")
+    for key, values in ({"": list(configs)} | rows).items():
+        print(f"  {key:<32}" + "".join(f"{value:>16}" for value in values))

@@ -12,7 +12,7 @@ from dan.settings import as_text, list_settings
 from dan.training.checkpoints import read_checkpoint, write_checkpoint
 from dan.training.state import best_epoch, learning_rate_factor
 
-OUTPUTS = ("best.pt", "last.pt", "history.csv", "settings.txt", "evaluation.json")
+OUTPUTS = ("best.pt", "last.pt", "history.csv", "settings.txt")
 FREE_SECTIONS = ("evaluation", "paths")  # have no part in a training
 
 
