@@ -26,7 +26,8 @@ from dan.progress import track
 from dan.settings import as_text
 from dan.signals.sines import draw
 from dan.signals.store import manifest_path, read_manifest
-from dan.training.trained_generator import apply_generator, load_generator
+from dan.training.checkpoints import load_generator
+from models import apply_generator
 from train_gan import run_training
 
 SHORTENED = {

@@ -24,10 +24,10 @@ from dan.denoising.files import denoise_file, seconds_in
 from dan.errors import ConfigurationError, UserError, in_words, run
 from dan.output import figures, plots
 from dan.output.listening import Example, write_page
+from dan.processes import choose_device
 from dan.progress import track
 from dan.signals.audio_files import SUFFIXES, find_recordings, map_array, open_audio, read_samples
-from dan.training.state import choose_device
-from dan.training.trained_generator import PRETRAINED, load_generator
+from dan.training.checkpoints import PRETRAINED, load_generator
 
 FIGURE_SECONDS = 20
 MOST_EXAMPLES = 12  # on a listening page

@@ -36,10 +36,9 @@ from dan.output import figures, plots
 from dan.output.listening import write_wavs
 from dan.signals.sines import count_sines, draw, unknowns_per_sine
 from dan.signals.store import as_created, load_signals, noise_kinds
-from dan.training.checkpoints import read_checkpoint
-from dan.training.listing import list_trainings, print_differences
-from dan.training.trained_generator import apply_generator, load_generator
-from models import count_parameters
+from dan.training.checkpoints import load_generator, read_checkpoint
+from dan.training.overview import list_trainings, print_differences
+from models import apply_generator, count_parameters
 
 NUM_SOUNDS = 5  # signals that are written as WAV files
 NUM_EXAMPLES = 2000  # streamed signals that the Wiener filter learns from

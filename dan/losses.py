@@ -65,8 +65,9 @@ def levelled(denoised, clean, mixed):
     Of mixtures that is nearly the clean level; where there is nothing but noise it is a tenth of
     the noise, so that silence is worth striving for.
     """
-    powers = (x.square().mean(-1, keepdim=True) for x in (clean, mixed))
-    level = (next(powers) + 0.01 * next(powers) + 1e-20).sqrt()
+    clean_power = clean.square().mean(-1, keepdim=True)
+    mixed_power = mixed.square().mean(-1, keepdim=True)
+    level = (clean_power + 0.01 * mixed_power + 1e-20).sqrt()
     return denoised / level, clean / level
 
 

@@ -19,11 +19,11 @@ from dan.denoising.denoiser import blocks, resampled, windows
 from dan.evaluation.metrics import total_snr_db
 from dan.signals.audio_files import read_rows, resample
 from dan.signals.sines import draw
-from dan.training.checkpoints import write_checkpoint
+from dan.training.checkpoints import load_generator, write_checkpoint
 from dan.training.state import new_training
-from dan.training.trained_generator import apply_generator, load_generator
 from dataset import loaders
 from denoise import Denoiser
+from models import apply_generator
 from train_gan import train
 
 CPU = torch.device("cpu")

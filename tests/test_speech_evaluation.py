@@ -17,8 +17,7 @@ from dan.evaluation.speech_baselines import log_mmse, log_mmse_gain
 from dan.output import figures
 from dan.output.listening import Example, listening_page, write_page
 from dan.signals.sines import mix
-from dan.training.checkpoints import read_checkpoint
-from dan.training.trained_generator import load_generator
+from dan.training.checkpoints import load_generator, read_checkpoint
 
 RATE = 16_000
 
@@ -167,10 +166,10 @@ def test_the_scripts_in_sequence_and_training_on(speech, script, tmp_path):
     assert list(results["signals"]) == ["validation", "test"]
     # Its generator alone is a denoiser, and one to train on, but no training to resume.
     alone = tmp_path / "alone.pt"
-    assert script("dan.training.trained_generator", folder / "best.pt", alone)[0] == 0
+    assert script("dan.training.checkpoints", folder / "best.pt", alone)[0] == 0
     assert alone.stat().st_size < (folder / "best.pt").stat().st_size / 3
     assert str(tmp_path).encode() not in alone.read_bytes()
-    code, _, err = script("dan.training.trained_generator", folder / "best.pt", alone)
+    code, _, err = script("dan.training.checkpoints", folder / "best.pt", alone)
     assert code == 1 and "exists" in one_error(err)
     first = load_generator(alone)[0].state_dict()
     code, out, err = script("train_gan", *own, "--restart", "--from", alone, "training.generator_lr=1e-9")

@@ -15,7 +15,7 @@ from dan.output import figures
 from dan.output.listening import Example, as_wav, write_page
 from dan.signals import noises
 from dan.signals.sines import mix
-from dan.training.trained_generator import PRETRAINED
+from dan.training.checkpoints import PRETRAINED
 
 VOICE = REPOSITORY / "demo/voice.flac"
 FOLDER = REPOSITORY / "images/demo"

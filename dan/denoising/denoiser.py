@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage, signal
 
 from dan.signals.audio_files import LOUDEST, PIECE, are_far_apart, is_transposed, resample, zero_of
-from dan.training.trained_generator import load_generator
+from dan.training.checkpoints import load_generator
 
 BLOCK_SECONDS = 16  # of what is denoised at a time
 CHANNELS = 4  # of a block that go through the network together
