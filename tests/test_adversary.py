@@ -226,7 +226,11 @@ def test_the_ablation_goes_on_where_it_stopped(script, monkeypatch, few_steps, o
     monkeypatch.setattr(
         ablation,
         "SWITCHES",
-        {name: switches for name, switches in ablation.SWITCHES.items() if name in (ablation.WITHOUT, "latent, bce")},
+        {
+            name: switches
+            for name, switches in ablation.SWITCHES.items()
+            if name in (ablation.NO_ADVERSARY, "latent, bce")
+        },
     )
     settings = [each for each in SPECTRAL if not each.startswith(("generator", "data.snr_db"))]
     arguments = ["--preset", "spectral", "--seeds", "1", *settings, *overrides[-3:]]
