@@ -1,4 +1,4 @@
-"""Train with each switch of the adversarial game, and measure what it is worth.
+"""Train with each switch of the adversarial game, and measure its effect.
 
     python ablation.py                       # dan and spectral: one to two hours on two cores
     python ablation.py --preset spectral --seeds 1
@@ -109,7 +109,7 @@ def add_options(parser):
 
 
 def check_options(config, options):
-    """Raise ConfigurationError for what the ablation sets itself, or cannot measure."""
+    """Raise ConfigurationError for settings that the ablation sets itself, or that it cannot measure."""
     if options.preset and options.preset not in SHORTENED:
         raise ConfigurationError(
             f"--preset {options.preset} has no shortened schedule in ablation.py; choose from: {', '.join(SHORTENED)}"
@@ -122,7 +122,7 @@ def check_options(config, options):
     own |= {"training.adversarial_weight", "training.seed", "data.snr_db"}
     for text in options.overrides:
         if (key := text.partition("=")[0]) in own:
-            raise ConfigurationError(f"{key} is among what ablation.py sets itself; leave it out")
+            raise ConfigurationError(f"{key} is set by ablation.py itself; leave it out")
 
 
 def planned(preset, seeds):
@@ -161,7 +161,7 @@ def configuration(trial, paths, overrides):
 
 
 def create_all_data(configs):
-    """Create what is missing of the data; a second process waits for the first."""
+    """Create the data that are missing; a second process waits for the first."""
     for folder, config in {config.data_folder: config for config in configs}.items():
         with locked(folder, waits=True):
             if not manifest_path(folder).exists() or not read_manifest(folder).get("complete"):
@@ -229,7 +229,7 @@ def measure(config):
 
 
 def as_table(results):
-    """The table in Markdown: the mean over the seeds, and the range from the least to the most."""
+    """The table in Markdown: the mean over the seeds, and the range."""
     lines = [
         "| preset | input SNR | training | " + " | ".join(COLUMNS.values()) + " |",
         "|---" * (3 + len(COLUMNS)) + "|",

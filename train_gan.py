@@ -130,7 +130,7 @@ def begin(state, config, signals, train_loader, restarts, begin_with):
 
 
 def describe(state, config):
-    """Print what is trained, and how precisely."""
+    """Print the signals, both networks, the learning rates and the precision."""
     settings, parameters = config.training, count_parameters
     print(config.data.in_words)
     print(
@@ -201,8 +201,8 @@ def finish_epoch(state, epoch, train_means, validation_loader, config, started):
 def train_epoch(state, loader, settings, epoch):
     """One pass over the training pairs; returns the mean of every loss and rate.
 
-    In a step the discriminator, if there is one, learns first to tell clean from denoised signals;
-    then the generator learns to denoise, and to be taken for clean.
+    In each step the discriminator, if there is one, learns first to tell clean from denoised signals. Then the
+    generator learns to denoise, and to produce signals that pass as clean.
     """
     generator, discriminator = state.generator, state.discriminator
     shared_generator, shared_discriminator = state.shared
@@ -262,15 +262,15 @@ def train_epoch(state, loader, settings, epoch):
 
 
 def generate(generator, clean, mixed, settings):
-    """(outputs, what the discriminator sees of the clean signals, and of the denoised ones).
+    """(outputs, the discriminator's input for clean signals, its input for denoised ones).
 
-    outputs: a tuple of the denoised signals alone; with a latent adversary, which sees what passes
-    the generator's bottleneck, of the clean signals as well, which are to come out as they went in.
+    outputs: a tuple of the denoised signals; with a latent adversary, which judges the generator's latents, also of
+    the generator's output for clean signals, which it must leave as they are.
     """
     if settings.adversary != "latent":
         denoised = generator(mixed).float()
         return (denoised,), clean, denoised
-    # In one batch again: the generator is to know the clean by what they are, not by the batch.
+    # In one batch again, so that batch normalisation cannot tell them apart by the batch.
     outputs, latents = generator(torch.cat([mixed, clean]), with_latents=True)
     latents_of_mixed, latents_of_clean = latents.float().chunk(2)
     return outputs.float().chunk(2), latents_of_clean, latents_of_mixed
@@ -289,7 +289,7 @@ def loss_weights(settings):
 def validate(state, loader, settings, adversarial):
     """Losses, rates and the mean SNR in dB on the validation pairs, in evaluation mode.
 
-    In float32 whatever the training's precision: it is what a user of the denoiser gets.
+    Always in float32, as in use, whatever the training's precision.
     """
     generator, discriminator = state.generator.eval(), state.discriminator.eval()
     reconstruction_loss = RECONSTRUCTION_LOSSES[settings.reconstruction_loss]
@@ -353,7 +353,7 @@ def in_brief(row):
 
 
 def print_summary(state, config):
-    """Print the time, the best epoch, what training on has gained, and where it all is."""
+    """Print the time, the best epoch, the gain over a generator that was trained on, and the folders."""
     first, best, signals = state.history[0], best_epoch(state.history), state.epoch * config.data.num_train
     print(
         f"{state.epoch} epochs in {state.seconds:.0f} s, {signals / state.seconds:,.0f} signals a second; "

@@ -256,7 +256,7 @@ def test_the_ablation_goes_on_where_it_stopped(script, monkeypatch, few_steps, o
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["training.gan_loss=hinge"], "training.gan_loss is among"),
+        (["training.gan_loss=hinge"], "training.gan_loss is set by ablation.py"),
         (["data.snr_db=0"], "data.snr_db"),
         (["--preset", "audio"], "choose from: dan, spectral"),
         (["data.clean_source=x"], "sines"),

@@ -93,14 +93,14 @@ def read_checkpoint(path, device="cpu", of_training=True):
     except Exception as error:  # damaged bytes lead the unpickler to errors of any kind
         if is_lack_of_memory(error):
             raise
-        raise UserError(f"{path} is damaged or no checkpoint; train again or restore it") from error
+        raise UserError(f"{path} is damaged or not a checkpoint; train again or restore it") from error
     version = checkpoint.get("format") if isinstance(checkpoint, dict) else None
     if isinstance(version, int) and version != FORMAT:
         raise UserError(f"{path} has format {version}, this version reads {FORMAT}; train again")
     if version is None or GENERATOR_CONTENTS.keys() - checkpoint.keys():
         raise UserError(f"{path} is not a checkpoint of this project; train again")
     if of_training and TRAINING_CONTENTS.keys() - checkpoint.keys():
-        raise UserError(f"{path} holds a generator alone, and no training; train again")
+        raise UserError(f"{path} holds a generator alone, without its training; train again")
     for key, kind in TRAINING_CONTENTS.items():
         if key in checkpoint and not (isinstance(checkpoint[key], kind) and is_valid(key, checkpoint)):
             raise UserError(f"{path} has no valid {key}; train again or restore it")
@@ -196,7 +196,7 @@ def load_weights(network, weights, path):
             if weights[name].dtype != wanted.dtype:
                 raise TypeError(f"{name} is of type {weights[name].dtype}")
         network.load_state_dict(weights)
-    except Exception as error:  # what is wrong in them leads torch to errors of any kind
+    except Exception as error:  # damaged ones lead torch to errors of any kind
         raise UserError(f"{path} has weights that do not fit its settings; train again") from error
     for name, values in network.state_dict().items():
         if not values.isfinite().all():

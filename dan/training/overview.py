@@ -12,7 +12,7 @@ from presets import PRESETS
 
 
 def list_trainings(folder):
-    """Print the trainings in the folder: name, date, best SNR, and what they changed of a preset."""
+    """Print the trainings in the folder: name, date, best SNR, and changes of their preset."""
     paths = sorted(folder.rglob("best.pt"))
     if not paths:
         print(f"no trainings in {folder}")

@@ -5,7 +5,6 @@ training goes wrong that looks well. So each network is tried first.
 """
 
 import copy
-import os
 
 import torch
 from torch.nn import functional
@@ -61,15 +60,12 @@ def is_fast(network, device):
     if device.type != "cpu":
         return False
     capabilities = torch.cpu.get_capabilities()
-    # oneDNN, which does the convolutions, can be told to leave out the newer instructions.
-    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()
-    allowed = limit in ("ALL", "DEFAULT")
-    if capabilities.get("amx_bf16") and (allowed or "AMX" in limit):
+    if capabilities.get("amx_bf16"):
         return True
     has_long = any(
         getattr(module, "fourier", False) and module.kernel_size[0] >= LONG_KERNEL for module in network.modules()
     )
-    return bool(capabilities.get("avx512_bf16") and not has_long and (allowed or "AMX" in limit or "BF16" in limit))
+    return bool(capabilities.get("avx512_bf16")) and not has_long
 
 
 def autocast(precision, device):

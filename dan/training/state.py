@@ -16,7 +16,7 @@ from dan.training.precision import autocast
 from models import build_discriminator, build_generator
 
 OPTIMIZERS = ("generator_optimizer", "discriminator_optimizer")
-CLEAR_MARGIN = 0.05  # of what was learnt in all: an earlier epoch must be better than the last by this much
+CLEAR_MARGIN = 0.05  # share of the whole fall of the loss, by which an earlier epoch must be better than the last
 
 
 @dataclass
@@ -116,7 +116,7 @@ class Training:
             has_stepped = self.epoch > 0, any(row["phase"] == "adversarial" for row in self.history)
             for name, stepped in zip(OPTIMIZERS, has_stepped, strict=True):
                 restore_optimizer(getattr(self, name), checkpoint[name]["state"], stepped)
-        except Exception as error:  # what is wrong in them leads to errors of any kind
+        except Exception as error:  # damaged ones lead to errors of any kind
             raise UserError(
                 f"{path} has an optimiser that is damaged or does not fit its networks; train anew with --restart"
             ) from error
@@ -151,7 +151,7 @@ def take_generator(generator, config, path):
 
 @torch.no_grad()
 def restore_optimizer(optimizer, stored, stepped):
-    """Give Adam what a checkpoint holds of each parameter, if it has stepped; no setting of it.
+    """Give Adam its stored state of each parameter, if it has stepped; its settings stay those of this run.
 
     Raises ValueError or another error where that is missing, of another shape or type than the parameter, not finite
     or, of squares and numbers of steps, below zero.
@@ -202,11 +202,10 @@ def best_epoch(history):
 def decide(history, settings, num_validation=math.inf):
     """Note in the last row of the history whether its generator is kept.
 
-    It is if its validation reconstruction loss is the lowest so far: the one loss that an adversarial game leaves
-    comparable from epoch to epoch. And the last epoch of a one-cycle training is kept unless the best one so far is
-    clearly better, by a twentieth of what was learnt in all, or by 1 / √num_validation of it: its learning rates are
-    annealed, and which of the last epochs is lowest says more of the validation signals than of the generators, the
-    more the fewer they are.
+    It is kept if its validation reconstruction loss is the lowest so far: in an adversarial game only this loss can be
+    compared from epoch to epoch. The last epoch of a one-cycle training, whose learning rates are annealed, is kept
+    unless the best one so far is clearly better: by a twentieth of the whole fall of the loss, or by 1 /
+    √num_validation of it, since few validation signals tell little about the order of the last epochs.
     """
     *earlier, last = history
     if not earlier:
