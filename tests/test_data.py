@@ -9,7 +9,6 @@ import torch
 from conftest import one_error
 from scipy.io import wavfile
 
-import dataset
 from create_data import create_data
 from dan.configuration import resolve
 from dan.errors import ConfigurationError, UserError
@@ -320,8 +319,3 @@ def test_signals_that_would_fill_the_memory_lie_in_a_file(config, data, monkeypa
     assert isinstance(large, np.memmap)
     np.testing.assert_array_equal(large, usual[:, 0])
     assert torch.equal(load_signals(config, "train", "clean"), usual)
-    monkeypatch.setattr(dataset, "MOST_COPIED", 10)
-    pairs = loaders(config)[0].dataset
-    pairs.set_epoch(1)
-    clean, mixed = pairs[torch.arange(8)]
-    assert clean.shape == mixed.shape == (8, 1, 256) and (pairs.factors[:8] < 1).any()

@@ -24,6 +24,7 @@ from dan.settings import as_text
 from dan.signals.audio_files import map_array
 from dan.signals.npy_files import CURE, header_of, read_signals
 from dan.signals.sines import SPLITS
+from dan.signals.sources import Recording
 
 KINDS = ("clean", "noise", "mixed")
 
@@ -259,30 +260,22 @@ def noise_kinds(config):
 
 
 def load_recordings(config, kind):
-    """What training signals are streamed from: (samples in a row, float32, names, lengths).
+    """The recordings that training signals are streamed from: samples in a row, and Recordings in it.
 
-    kind: "clean" or "noise". Read from the disk as they are used; None if there are none. Raises
-    UserError if they are missing or were changed.
+    kind: "clean" or "noise". The samples, float32 (samples,), are read from the disk as they are
+    used. None and None where there are no recordings. Raises UserError for missing or changed ones.
     """
-    manifest, path = check_manifest(config), config.data_folder / recordings_path(kind)
+    stored, path = check_manifest(config)["streamed"].get(kind), config.data_folder / recordings_path(kind)
+    if stored is None:
+        return None, None
     try:
-        facts = manifest["streamed"].get(kind)
-        if facts is None:
-            return None
-        names, lengths = facts["names"], facts["lengths"]
         samples = map_array(path)
-        if (
-            samples.dtype != np.float32
-            or samples.shape != (sum(lengths),)
-            or len(names) != len(lengths)
-            or checksum(samples) != facts["checksum"]
-        ):
-            raise ValueError("changed")
     except UserError as error:
         raise UserError(f"{error}; {CURE}") from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} was changed after create_data.py wrote it; {CURE}") from error
-    return samples, names, lengths
+    if checksum(samples) != stored["checksum"]:
+        raise UserError(f"{path} was changed after create_data.py wrote it; {CURE}")
+    parts = np.split(samples, np.cumsum(stored["lengths"])[:-1])
+    return samples, [Recording(name, part) for name, part in zip(stored["names"], parts, strict=True)]
 
 
 def stored_recordings(config):
