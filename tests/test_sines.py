@@ -84,7 +84,7 @@ def test_fewer_signals_are_the_first_of_more():
 
 @pytest.mark.parametrize("at_once", [300, 70])
 def test_sines_are_counted_as_they_are_drawn(at_once, monkeypatch):
-    monkeypatch.setattr(sines, "PART", at_once * 256)
+    monkeypatch.setattr(sines, "SAMPLES_AT_ONCE", at_once * 256)
     data = described("dan", "data.num_components=1,5").data
     clean = sines.draw(data, "test", 300)[0]
     numbers = sines.count_sines(data, "test", 300)

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 SPLITS = ("train", "validation", "test")
-PART = 2**24  # samples that are drawn at once
+SAMPLES_AT_ONCE = 2**24  # of the signals that are drawn or measured together
 
 
 def signals_at_once(data):
     """How many signals are drawn, or measured, at once."""
-    return max(1, PART // data.length)
+    return max(1, SAMPLES_AT_ONCE // data.length)
 
 
 def draw(data, split, count, clean=None, noise=None):
