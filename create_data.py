@@ -21,7 +21,8 @@ from dan.progress import track
 from dan.settings import refuse
 from dan.signals.npy_files import save_signal
 from dan.signals.sines import draw_in_parts
-from dan.signals.sources import PAUSE_SECONDS, cut_splits, draw_noise_splits, read_splits
+from dan.signals.sources import cut_splits, draw_noise_splits
+from dan.signals.splits import read_splits
 from dan.signals.store import (
     SIGNAL_KINDS,
     as_stored,
@@ -61,7 +62,7 @@ def create_data(config):
     noise, noise_kinds = draw_noise_splits(recordings.get("noise"), clean, counts, data)
     to_stream = {kind: splits["train"] for kind, splits in recordings.items() if data.stream}
     claim_files(folder, counts, to_stream)
-    streamed = save_all_recordings(folder, to_stream, data)
+    streamed = {kind: save_recordings(folder, kind, found, data.sample_rate) for kind, found in to_stream.items()}
     checksums, examples = write_splits(folder, counts, clean, noise, data)
     write_manifest(
         folder,
@@ -105,17 +106,6 @@ def stored_counts(data):
     if not data.is_recorded:
         del counts["test"]
     return counts
-
-
-def save_all_recordings(folder, to_stream, data):
-    """Store the recordings of each kind, and return what the manifest says of them.
-
-    A pause follows each clean one, so that two voices do not run into one another.
-    """
-    pauses = {"clean": round(PAUSE_SECONDS * data.sample_rate), "noise": 0}
-    return {
-        kind: save_recordings(folder, kind, recordings, data, pauses[kind]) for kind, recordings in to_stream.items()
-    }
 
 
 def write_splits(folder, counts, clean, noise, data):

@@ -17,7 +17,8 @@ from dan.configuration import resolve
 from dan.errors import UserError
 from dan.evaluation.metrics import snr_db
 from dan.signals.audio_files import find_recordings, read_recording, resample
-from dan.signals.sources import Recording, cut_in_time, cut_segments, draw_passage, read_splits
+from dan.signals.sources import cut_segments, draw_passage
+from dan.signals.splits import Recording, cut_in_time, read_splits
 from dan.signals.store import load_recordings
 from dataset import RemixedPairs, StoredPairs, StreamedPairs, batches_of, loaders, set_epoch
 

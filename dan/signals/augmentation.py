@@ -40,7 +40,7 @@ def varied(draw_passage, data, rng):
 
 
 def in_room(samples, rate, rng):
-    """With an echo that decays by 60 dB in 0.1 to 0.6 s, 3 to 20 dB below the direct sound.
+    """The samples with an echo that decays by 60 dB in 0.1 to 0.6 s, 3 to 20 dB below the direct sound.
 
     Exponentially decaying noise: Polack's model of late reverberation (1988).
     """

@@ -141,7 +141,7 @@ def draw_mixed_noise(length, rate, rng, draw_voice=None, draw_recording=None):
             part = NOISE_KINDS[name](length, rate, rng)
         parts.append(part)
         names.append(name)
-    # The first is the loudest; what comes to it is up to 20 dB less.
+    # The first is the loudest; the others are up to 20 dB below it.
     noise = sum(unit_power(part) * 10 ** (-rng.uniform(0, 20) / 20 * (number > 0)) for number, part in enumerate(parts))
     if rng.random() < 0.5:
         noise = equalised(noise, rate, 12, rng)
@@ -157,7 +157,7 @@ def babble(draw_voice, rng):
 
 
 def equalised(samples, rate, most, rng):
-    """Through a smooth random filter: up to `most` dB more or less, from octave to octave."""
+    """The samples through a smooth random filter that changes octaves by up to `most` dB."""
     knots = np.geomspace(LOWEST_HEARD, rate / 2, 8)
     gains = rng.uniform(-most, most, len(knots))
     return filtered(samples, rate, lambda f: 10 ** (np.interp(np.log(np.maximum(f, 1)), np.log(knots), gains) / 20))
@@ -177,7 +177,7 @@ def filtered(samples, rate, response):
 
 
 def swelling(length, rate, rng):
-    """A gain (length,) that comes and goes, regularly or not, at 0.3 to 30 times a second."""
+    """A gain (length,) that rises and falls, regularly or not, 0.3 to 30 times a second."""
     speed, depth = draw_frequency(0.3, 30, rng), rng.uniform(0, 1)
     if rng.random() < 0.5:
         course = np.sin(2 * np.pi * (speed * np.arange(length) / rate + rng.random()))

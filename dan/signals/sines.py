@@ -31,7 +31,7 @@ def draw(data, split, count, clean=None, noise=None):
 
 
 def draw_in_parts(data, split, count, clean=None, noise=None):
-    """What `draw` gives, part by part, so that it need not fit into memory."""
+    """The signals of `draw`, part by part, so that they need not fit into memory."""
     for chosen, (for_clean, for_noise, for_snr) in parts(data, split, count):
         size = chosen.stop - chosen.start
         some = draw_clean(data, size, for_clean) if clean is None else clean[chosen]

@@ -21,9 +21,10 @@ from dan.files import write_atomically, write_bytes
 from dan.settings import as_text
 from dan.signals.audio_files import map_array
 from dan.signals.npy_files import CURE, npy_header, read_signals
-from dan.signals.sources import Recording
+from dan.signals.splits import Recording
 
 SIGNAL_KINDS = ("clean", "noise", "mixed")
+PAUSE_SECONDS = 0.3  # of silence after each stored recording of clean signals, so that voices do not run together
 
 
 def signal_name(kind, index):
@@ -76,12 +77,13 @@ def claim_files(folder, counts, streamed=()):
     write_manifest(folder, {"complete": False, "counts": counts, "streamed": list(streamed)})
 
 
-def save_recordings(folder, kind, recordings, data, pause):
-    """Write Recordings in a row, each with `pause` zeros after it; returns what the manifest says of them.
+def save_recordings(folder, kind, recordings, sample_rate):
+    """Write Recordings in a row, a pause after each clean one; returns what the manifest says of them.
 
     They are read and written one by one, so that they need not fit into the memory together.
     """
     names, lengths, digest = [], [], hashlib.sha256()
+    pause = round(PAUSE_SECONDS * sample_rate) if kind == "clean" else 0
     with write_atomically(folder / recordings_path(kind)) as file:
         file.write(npy_header(0))
         for name, samples in recordings:
@@ -92,7 +94,7 @@ def save_recordings(folder, kind, recordings, data, pause):
             lengths.append(len(stored))
         file.seek(0)
         file.write(npy_header(sum(lengths)))
-    seconds = (sum(lengths) - pause * len(lengths)) / data.sample_rate
+    seconds = (sum(lengths) - pause * len(lengths)) / sample_rate
     number = f"{len(names)} recording{'s' * (len(names) > 1)}"
     print(f"train: {kind} signals are drawn from {number}, {seconds:,.1f} s in all")
     return {"seconds": seconds, "names": names, "lengths": lengths, "checksum": digest.hexdigest()}
