@@ -12,13 +12,12 @@ import hashlib
 import os
 from pathlib import Path
 
-from dan.command_line import parse_arguments
-from dan.configuration import resolve
+from dan.checks import refuse
+from dan.configuration import parse_arguments, resolve
 from dan.errors import run
 from dan.output import figures, plots
 from dan.output.listening import write_wavs
 from dan.progress import track
-from dan.settings import refuse
 from dan.signals.npy_files import save_signal
 from dan.signals.sines import draw_in_parts
 from dan.signals.sources import cut_splits, draw_noise_splits
@@ -36,6 +35,7 @@ from dan.signals.store import (
 
 def main():
     config, _ = parse_arguments(__doc__)
+    figures.refuse_foreign(config.image_folder)
     examples, counts = create_data(config)
     path = config.image_folder / "created_data.png"
     figures.save(plots.created_data(examples, config.data.sample_rate), path)

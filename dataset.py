@@ -10,10 +10,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dan import processes
+from dan.checks import refuse
 from dan.configuration import parse_arguments
 from dan.errors import UserError, run
 from dan.evaluation.metrics import snr_db
-from dan.settings import refuse
 from dan.signals.sines import draw_batch, draw_range, mix, signals_at_once, slowing_matrix
 from dan.signals.sources import draw_pairs
 from dan.signals.store import as_created, check_manifest, load_recordings, load_signals

@@ -1,6 +1,5 @@
 """create_data.py and dataset.py: what is on disk, whose it is, and what is refused."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -280,8 +279,7 @@ def test_more_signals_than_can_be_stored_are_streamed(overrides):
 
 
 def test_data_are_refused_where_the_preset_was_edited_since(script, overrides, data, monkeypatch):
-    edited = replace(PRESETS["dan"], data=replace(PRESETS["dan"].data, noise_std=0.7))
-    monkeypatch.setitem(PRESETS, "dan", edited)
+    monkeypatch.setitem(PRESETS, "dan", {"data": {"noise_std": 0.7}})
     others = [text for text in overrides if not text.startswith("data.noise_std")]
     code, _, err = script("dataset", *others)
     assert code == 1 and "had data.noise_std=0.5 (here 0.7); run create_data.py" in one_error(err)

@@ -22,7 +22,6 @@ from dan.configuration import generator_kind, resolve
 from dan.errors import UserError, uninterrupted
 from dan.files import locked, write_bytes
 from dan.losses import RECONSTRUCTION_LOSSES
-from dan.sections import REPOSITORY
 from dan.signals.store import checksum, read_manifest, write_manifest
 from dan.training.checkpoints import read_checkpoint
 from dan.training.state import new_training

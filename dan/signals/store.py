@@ -14,7 +14,6 @@ from dataclasses import asdict
 import numpy as np
 import torch
 
-from dan.checks import MOST_STORED
 from dan.configuration import resolve
 from dan.errors import ConfigurationError, UserError
 from dan.files import write_atomically, write_bytes
