@@ -203,14 +203,9 @@ def test_of_recordings_the_label_is_the_recording(tmp_path, overrides, few_steps
     network = build_feature_network(config)
     assert network(torch.zeros(2, 1, 256)).shape == (2, 2)
     train_feature_network(network, config)
-    for recordings, message in (
-        ([0] * len(manifest["recordings"]), "one recording alone"),
-        ([0, 1], "does not say which"),
-        (None, "does not say which"),
-    ):
-        write_manifest(config.data_folder, manifest | {"recordings": recordings})
-        with pytest.raises(UserError, match=message):
-            build_feature_network(config)
+    write_manifest(config.data_folder, manifest | {"recordings": [0] * len(manifest["recordings"])})
+    with pytest.raises(UserError, match="one recording alone"):
+        build_feature_network(config)
 
 
 def test_the_realism_score_tells_what_is_clean_from_what_is_not(monkeypatch):

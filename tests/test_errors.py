@@ -1,6 +1,5 @@
 """Nothing is lost: killed and stopped trainings, full disks, two runs at once, spoilt losses."""
 
-import json
 import os
 import random
 import resource
@@ -23,7 +22,7 @@ from dan.configuration import generator_kind, resolve
 from dan.errors import UserError, uninterrupted
 from dan.files import locked, write_bytes
 from dan.losses import RECONSTRUCTION_LOSSES
-from dan.signals.store import checksum, manifest_path
+from dan.signals.store import checksum, read_manifest, write_manifest
 from dan.training.checkpoints import read_checkpoint
 from dan.training.state import new_training
 from dataset import loaders
@@ -348,10 +347,10 @@ def test_other_data_of_the_same_settings_are_noticed(overrides, script, config, 
     assert script("train_gan", *overrides, "training.max_epochs=2")[0] == 0
     path = config.data_folder / "train/clean/clean_0001.npy"
     np.save(path, -np.load(path))
-    manifest = json.loads(manifest_path(config.data_folder).read_text())
+    manifest = read_manifest(config.data_folder)
     clean = [np.load(path.with_name(f"clean_{number:04d}.npy")) for number in range(1, 41)]
     manifest["checksums"]["train"]["clean"] = checksum(np.stack(clean))
-    manifest_path(config.data_folder).write_text(json.dumps(manifest))
+    write_manifest(config.data_folder, manifest)
     code, _, err = script("train_gan", *overrides, "training.max_epochs=3", "--resume")
     assert code == 1 and "was trained on other signals" in one_error(err)
 

@@ -114,11 +114,6 @@ def test_figures_need_no_backend(backend, overrides, tmp_path):
     assert (tmp_path / "images/dan/created_data.png").exists()
 
 
-def test_a_window_needs_a_backend_that_is_there(overrides):
-    result = called("create_data", *overrides, "--show", MPLBACKEND="nonsense")
-    assert result.returncode == 1 and "unset MPLBACKEND" in one_error(result.stderr.decode())
-
-
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
 @pytest.mark.parametrize("arguments", [[], ["--help"]])
 def test_a_full_standard_output_is_one_line(arguments):
