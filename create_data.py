@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 
 from dan.checks import refuse
-from dan.configuration import parse_arguments, resolve
+from dan.configuration import parse_arguments, preset_in_words, resolve
 from dan.errors import run
 from dan.output import figures, plots
 from dan.output.listening import write_wavs
@@ -35,6 +35,7 @@ from dan.signals.store import (
 
 def main():
     config, _ = parse_arguments(__doc__)
+    print(preset_in_words(config))
     figures.refuse_foreign(config.image_folder)
     examples, counts = create_data(config)
     path = config.image_folder / "created_data.png"

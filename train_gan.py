@@ -20,7 +20,7 @@ from dataclasses import replace
 import torch
 
 from dan import processes
-from dan.configuration import parse_arguments
+from dan.configuration import parse_arguments, preset_in_words
 from dan.errors import ConfigurationError, UserError, run, stopped_by, uninterrupted
 from dan.evaluation.baselines import lowpass
 from dan.evaluation.metrics import snr_db
@@ -132,9 +132,9 @@ def begin(state, config, signals, train_loader, restarts, begin_with):
 def describe(state, config):
     """Print the signals, both networks, the learning rates and the precision."""
     settings, parameters = config.training, count_parameters
-    print(config.data.in_words)
+    print(f"{preset_in_words(config)}\n{config.data.in_words}")
     print(
-        f"preset {config.preset} on {state.device}: generator {parameters(state.generator):,} parameters, "
+        f"on {state.device}: generator {parameters(state.generator):,} parameters, "
         f"discriminator {parameters(state.discriminator):,} parameters\n"
         f"batches of {settings.batch_size} signals; peak learning rates: generator {settings.generator_lr:g}, "
         f"discriminator {settings.discriminator_lr:g}; {torch.get_num_threads()} threads"
