@@ -18,7 +18,7 @@ run: .venv/installed
 setup: .venv/installed
 
 demo: .venv/installed
-	$(BIN)/python -m dan.denoising.demo
+	$(BIN)/python denoise.py demo/noisy.flac -o images/demo/denoised.wav --listen images/demo/listen.html --overwrite
 
 test: .venv/installed-dev
 	$(BIN)/ruff check .
