@@ -1,7 +1,7 @@
 """Draw the signals of a data set and store them, one .npy file per signal.
 
     python create_data.py
-    python create_data.py data.snr_db=-5,10 data.num_components=1,5 --show
+    python create_data.py data.snr_db=-5,10 data.num_components=1,5
     python create_data.py --preset audio data.clean_source=speech data.noise_source=noise
 
 Training and validation signals, and out of recordings test signals too, of speakers and noises that
@@ -32,10 +32,7 @@ FEW = 20  # validation or test signals
 
 
 def main():
-    config, options = parse_arguments(
-        __doc__,
-        lambda parser: parser.add_argument("--show", action="store_true", help="also open the figure in a window"),
-    )
+    config, _ = parse_arguments(__doc__)
     figures.refuse_foreign(config.image_folder)
     examples, counts = create_data(config)
     path = config.image_folder / "created_data.png"
@@ -43,8 +40,6 @@ def main():
     figures.save(figure, path)
     written = " and ".join(f"{count} {split} signals" for split, count in counts.items())
     print(f"wrote {written} to {config.data_folder}\nwrote {path}")
-    if options.show:
-        figures.show(figure)
 
 
 def create_data(config):

@@ -207,11 +207,6 @@ def test_a_fault_in_the_data_names_the_file_and_the_cure(damage, script, overrid
     assert "create_data.py" in line or "move it away" in line
 
 
-def test_show_without_a_screen_does_not_block(script, overrides):
-    code, out, _ = script("create_data", *overrides, "--show")
-    assert code == 0 and "no screen" in out
-
-
 def test_a_folder_that_cannot_be_made_is_named(script, overrides, tmp_path):
     (tmp_path / "file").write_text("mine")
     code, _, err = script("create_data", *overrides, f"paths.data={tmp_path / 'file' / 'data'}")
