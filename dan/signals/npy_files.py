@@ -14,7 +14,6 @@ from dan.progress import track
 from dan.signals.audio_files import map_array
 
 CURE = "run create_data.py with the same preset and settings"
-NPY_HEADER = 128  # bytes
 # Such that opening a pipe does not wait, and that Windows leaves the bytes as they are.
 READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 FILES_AT_ONCE = 500  # that a reader takes
@@ -33,7 +32,7 @@ def save_signal(path, array):
         with open(path, "wb") as file:
             np.save(file, array)
     except OSError as error:
-        raise cannot_write(path, error, path, array.nbytes + NPY_HEADER) from error
+        raise cannot_write(path, error) from error
 
 
 def read_signals(place, names, length, title):
@@ -123,4 +122,4 @@ def new_array(shape, folder):
             os.posix_fallocate(file.fileno(), 0, 4 * int(np.prod(shape)))
         return np.memmap(file, np.float32, shape=shape)
     except OSError as error:
-        raise cannot_write(folder, error, folder, 4 * np.prod(shape)) from error
+        raise cannot_write(folder, error) from error
