@@ -49,8 +49,7 @@ def run(main):
             silence(sys.stdout)
         end(error, 1)
     except KeyboardInterrupt as stop:
-        by_signal = isinstance(stop, Terminated)
-        end(str(stop) or stopped_by(stop), 143 if by_signal else 130)
+        end(str(stop) or stopped_by(stop), 143 if isinstance(stop, Terminated) else 130)
 
 
 def end(message, exit_code):
@@ -99,18 +98,16 @@ def terminate(*_):
 
 
 def stopped_by(stop):
-    """What ended a script, in words."""
+    """The cause of a script's end, in words."""
     return "stopped by SIGTERM" if isinstance(stop, Terminated) else "stopped by Ctrl-C"
 
 
 @contextmanager
 def uninterrupted():
     """Hold Ctrl-C and SIGTERM back until the end of the block."""
-    received = []
-    handlers = {
-        number: signal.signal(number, lambda number, _: received.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    received, handlers = [], {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        handlers[number] = signal.signal(number, lambda number, _: received.append(number))
     try:
         yield
     finally:

@@ -79,7 +79,7 @@ def mark(path):
 
 def remove_leftovers(path):
     """Remove partial copies of this file left by killed processes of this machine."""
-    pattern = re.compile(rf"\.{mark(path)}-([0-9]{1, 9}){re.escape(PARTIAL)}")
+    pattern = re.compile(rf"\.{mark(path)}-([0-9]+){re.escape(PARTIAL)}")
     for name in os.listdir(path.parent):
         leftover = pattern.fullmatch(name)
         # One of this process's own number is of an earlier process that had the same number.
@@ -93,7 +93,7 @@ def is_alive(process):
         return True
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         pass
@@ -106,7 +106,7 @@ def check_regular(path):
     if not path.exists():
         raise UserError(f"{path} is missing")
     if not path.is_file():
-        raise UserError(f"{path} is unreadable (no regular file)")
+        raise UserError(f"{path} is unreadable (not a regular file)")
 
 
 @contextmanager

@@ -472,11 +472,11 @@ def test_a_pipe_is_not_waited_for(call, script, tmp_path):
     for source in ("pipe.wav", "pipe.npy"):
         target = tmp_path / f"out{source[-4:]}"
         code, _, err = call(str(tmp_path / source), "-o", str(target))
-        assert code == 1 and "no regular file" in one_error(err)
+        assert code == 1 and "not a regular file" in one_error(err)
     code, _, err = script(
         "denoise", str(tmp_path / "in.wav"), "-o", str(tmp_path / "out.wav"), "--checkpoint", str(tmp_path / "pipe.pt")
     )
-    assert code == 1 and "no regular file" in one_error(err)
+    assert code == 1 and "not a regular file" in one_error(err)
 
 
 def test_links_in_a_circle_are_named(call, tmp_path):

@@ -19,9 +19,9 @@ FORMATS |= {".aif": "AIFF", ".aifc": "AIFF", ".oga": "OGG", ".opus": "OGG", ".sn
 SUFFIXES = (*FORMATS, ".npy")
 SILENT = 1e-10  # root mean square; .npy recordings may be in any unit
 SILENT_SHARE = 0.01  # of the recording's root mean square
-FARTHEST_RATES = 1000  # the ratio of two sample rates beyond which resampling has no end
+FARTHEST_RATES = 1000  # the largest ratio of two sample rates; resampling beyond it would not end
 LOUDEST = 1e15  # the power of more than 1e19 overflows
-MOST_CHANNELS, LEAST_SAMPLES = 64, 256  # what is plainly (samples, channels) has so many
+MOST_CHANNELS, LEAST_SAMPLES = 64, 256  # of an array that is plainly (samples, channels)
 
 
 def find_recordings(folder):
@@ -52,10 +52,10 @@ def read_recording(path, sample_rate, npy_rate):
     """The signals in a file, a list of float32 arrays (samples,) at `sample_rate`.
 
     The channels of an audio file are averaged to one signal; an .npy array has one signal, or one
-    per row, at `npy_rate`. Raises UserError for what is unreadable, empty, silent or not finite.
+    per row, at `npy_rate`. Raises UserError if it is unreadable, empty, silent or not finite.
     """
     if path.suffix.lower() == ".npy":
-        signals, rate = read_rows(path), npy_rate
+        signals, rate = list(np.atleast_2d(map_array(path)).astype(np.float32)), npy_rate
     else:
         signals, rate = read_channels_averaged(path)
     if not sum(map(len, signals)):
@@ -96,7 +96,7 @@ def read_samples(file, count):
 
 
 def open_audio(path):
-    """An audio file opened for reading; raises UserError if it is none."""
+    """An audio file opened for reading; raises UserError if it cannot be read."""
     check_regular(path)
     try:
         path.open("rb").close()  # says why it cannot be opened, which libsndfile does not
@@ -129,11 +129,6 @@ def quiet():
 def as_file_name(path):
     """A path as soundfile takes it, whatever bytes its name is made of."""
     return str(path) if os.name == "nt" else os.fsencode(path)
-
-
-def read_rows(path):
-    """The rows of an .npy file, float32 (samples,) each; or UserError if it holds no signals."""
-    return list(np.atleast_2d(map_array(path)).astype(np.float32))
 
 
 def is_transposed(array):
