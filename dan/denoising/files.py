@@ -23,7 +23,7 @@ def seconds_in(source, array_rate):
         with open_audio(source) as file:
             return file.frames / file.samplerate
     except (UserError, OSError):
-        return 0.0  # what is wrong is said when its turn comes
+        return 0.0  # the reason is said when its turn comes
 
 
 def denoise_file(denoiser, source, target, array_rate, bar):
@@ -33,45 +33,49 @@ def denoise_file(denoiser, source, target, array_rate, bar):
     """
     started = time.perf_counter()
     if source.suffix.lower() == ".npy":
-        channels, rate, inspection = denoise_array(denoiser, source, target, array_rate, bar)
+        inspection = denoise_array(denoiser, source, target, array_rate, bar)
     else:
-        channels, rate, inspection = denoise_audio(denoiser, source, target, bar)
-    seconds, spent = inspection.values / channels / rate, time.perf_counter() - started
-    bar.write(
-        f"{source} → {target}: {seconds:.1f} s, {channels} channel{'s' * (channels > 1)} at "
-        f"{rate:,} Hz, {seconds / spent:.0f} × real time"
-    )
+        inspection = denoise_audio(denoiser, source, target, bar)
+    seconds, rate, channels = inspection.seconds(), inspection.rate, count_channels(inspection.channels)
+    speed = seconds / (time.perf_counter() - started)
+    bar.write(f"{source} → {target}: {seconds:.1f} s, {channels} at {rate:,} Hz, {speed:.0f} × real time")
     for remark in inspection.remarks():
         bar.write(f"  {remark}")
     return rate
 
 
+def count_channels(channels):
+    """A number of channels in words."""
+    return f"{channels} channel{'s' * (channels > 1)}"
+
+
 def denoise_array(denoiser, source, target, rate, bar):
-    """Denoise an .npy file; returns the number of its rows, the rate, and its Inspection."""
+    """Denoise an .npy file; returns its Inspection."""
     array = map_array(source)
     if not array.size:
         raise UserError(f"{source} is empty")
-    inspection = Inspection(array.size)
-    rows, inspection.unusable = as_finite(np.atleast_2d(array))
+    rows, unusable = as_finite(np.atleast_2d(array))
+    inspection = Inspection(len(rows), rate, array.size)
+    inspection.unusable = unusable
     denoised = np.empty(rows.shape, np.float32)
     for place, piece in denoiser.denoise_rows(rows, rate):
         denoised[place] = piece
-        inspection.add(rows[place], piece, rate)
+        inspection.add(rows[place], piece)
         advance(bar, piece.size / rate)
     denoised, inspection.clipped = as_type(denoised, array.dtype)
     content = io.BytesIO()
     np.save(content, denoised.reshape(array.shape))
     write_bytes(target, content.getbuffer())
-    return len(rows), rate, inspection
+    return inspection
 
 
 def denoise_audio(denoiser, source, target, bar):
-    """Denoise an audio file; returns the number of its channels, its rate, and its Inspection."""
+    """Denoise an audio file; returns its Inspection."""
     with open_audio(source) as before:
         rate, channels = before.samplerate, before.channels
         if are_far_apart(rate, denoiser.sample_rate):
             raise UserError(f"{source} has {rate:,} samples per second; use a denoiser for such a rate")
-        inspection = Inspection(before.frames * channels)
+        inspection = Inspection(channels, rate, before.frames * channels)
         with write_atomically(target) as file:
             try:
                 with create_audio(file.name, before, target) as after:
@@ -81,11 +85,11 @@ def denoise_audio(denoiser, source, target, bar):
                 raise OSError(f"not all samples could be written {error}".rstrip()) from error
             if not inspection.values:
                 raise UserError(f"{source} is empty")
-    return channels, rate, inspection
+    return inspection
 
 
 def copy_denoised(denoiser, before, after, inspection, bar):
-    """Denoise what an open audio file holds into another one."""
+    """Denoise one open audio file into another one."""
 
     def usable_pieces():
         for piece in read_pieces(before):
@@ -93,13 +97,12 @@ def copy_denoised(denoiser, before, after, inspection, bar):
             inspection.unusable += unusable
             yield samples
 
-    rate = before.samplerate
-    for recorded, denoised in denoiser.stream(usable_pieces(), rate):
+    for recorded, denoised in denoiser.stream(usable_pieces(), before.samplerate):
         if after.subtype not in UNCLIPPED:
             inspection.clipped += np.count_nonzero(np.abs(denoised) > 1)
         after.write(denoised.T)
-        inspection.add(recorded, denoised, rate)
-        advance(bar, denoised.shape[1] / rate)
+        inspection.add(recorded, denoised)
+        advance(bar, denoised.shape[1] / before.samplerate)
 
 
 def create_audio(path, like, target):
@@ -118,10 +121,8 @@ def create_audio(path, like, target):
             return soundfile.SoundFile(as_file_name(path), "w", like.samplerate, like.channels, subtype, format=format)
         except (soundfile.LibsndfileError, ValueError) as error:  # ValueError: no such pair
             reason = getattr(error, "error_string", error)
-    channels = f"{like.channels} channel{'s' * (like.channels > 1)}"
-    raise UserError(
-        f"{target} cannot hold {channels} at {like.samplerate:,} Hz ({reason}); choose another format, such as .wav"
-    )
+    held = f"{count_channels(like.channels)} at {like.samplerate:,} Hz"
+    raise UserError(f"{target} cannot hold {held} ({reason}); choose another format, such as .wav")
 
 
 def advance(bar, seconds):

@@ -15,13 +15,14 @@ LEAST_KEPT = 0.1  # of the energy above the noise floor
 class Inspection:
     """Counts, sums and frame energies of one recording; `add` takes its pieces, `remarks` tells."""
 
-    def __init__(self, promised):
-        """promised: the number of values that there are by the header."""
+    def __init__(self, channels, rate, promised):
+        """rate: in Hz; promised: the number of values that there are by the header."""
+        self.channels, self.rate = channels, rate
         self.promised, self.values, self.unusable, self.at_full_scale, self.clipped = promised, 0, 0, 0, 0
         self.peak, self.sum, self.squares = 0.0, 0.0, 0.0
         self.before, self.after = [], []  # energies of frames
 
-    def add(self, recorded, denoised, rate):
+    def add(self, recorded, denoised):
         """Add a piece, float32 (channels, samples), before and after."""
         size = np.abs(recorded)
         self.values += recorded.size
@@ -29,8 +30,12 @@ class Inspection:
         self.peak = max(self.peak, size.max(initial=0))
         self.sum += recorded.sum(dtype=np.float64)
         self.squares += np.square(recorded, dtype=np.float64).sum()
-        self.before.append(frame_energies(recorded, rate))
-        self.after.append(frame_energies(denoised, rate))
+        self.before.append(frame_energies(recorded, self.rate))
+        self.after.append(frame_energies(denoised, self.rate))
+
+    def seconds(self):
+        """The length of what was added."""
+        return self.values / self.channels / self.rate
 
     def remarks(self):
         """A sentence for everything that is odd."""

@@ -186,7 +186,7 @@ def resample_pieces(pieces, from_rate, to_rate):
 
 def resample_piece(stream, piece, last=False):
     """The next samples of a resampled recording; soxr takes (samples, channels)."""
-    rows = piece.reshape(prod(piece.shape[:-1]), -1)
+    rows = np.asarray(piece).reshape(prod(piece.shape[:-1]), -1)  # soxr refuses a memmap
     return stream.resample_chunk(rows.T, last).T.reshape(*piece.shape[:-1], -1)
 
 
