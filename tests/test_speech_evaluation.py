@@ -15,7 +15,7 @@ from dan.evaluation import metrics, tables
 from dan.evaluation.recordings import measure_groups, print_groups
 from dan.evaluation.speech_baselines import log_mmse, log_mmse_gain
 from dan.output import figures
-from dan.output.listening import Example, listening_page, write_page
+from dan.output.listening import Example, write_page
 from dan.signals.sines import mix
 from dan.training.checkpoints import load_generator, read_checkpoint
 
@@ -98,10 +98,13 @@ def test_intelligibility_and_quality_are_measured():
 
 def test_a_listening_page_needs_nothing_else(tmp_path):
     sounds = {"noisy": 3 * voice(), "denoised": voice()}
-    page = listening_page(
+    path = tmp_path / "listen.html"
+    write_page(
+        path,
         "<Mine>",
         [Example("a & b", RATE, sounds, {"SI-SDR in dB": "1 → 9"}), Example("slow", 256, {"noisy": voice(rate=256)})],
     )
+    page = path.read_text("utf-8")
     assert "&lt;Mine&gt;" in page and "a &amp; b" in page and "1 → 9" in page
     assert not re.search(r'(src|href)="(?!data:)', page)
     players = re.findall(r'src="data:audio/wav;base64,([^"]+)"', page)
@@ -109,8 +112,6 @@ def test_a_listening_page_needs_nothing_else(tmp_path):
     np.testing.assert_allclose(noisy, 3 * denoised, atol=1e-3)  # at a common level
     assert np.abs(noisy).max() == pytest.approx(0.9, abs=1e-3)
     assert "too slow to be heard" in page and page.count("data:image/png") == 2
-    path = tmp_path / "listen.html"
-    write_page(path, "Mine", [Example("slow", 256, {"noisy": voice(rate=256)})])
     figures.refuse_foreign(tmp_path)
     path.write_text("my own page")
     with pytest.raises(UserError, match="move it out of"):

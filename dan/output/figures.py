@@ -8,9 +8,8 @@ from dan.errors import UserError
 from dan.files import check_regular, write_bytes
 
 # A backend of the environment (a notebook's, or one that is not here) would be looked up by the
-# import already; only `show` needs one.
+# import already; figures without a window need none.
 BACKEND = os.environ.pop("MPLBACKEND", None)
-import matplotlib  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 if BACKEND is not None:
@@ -45,22 +44,6 @@ def refuse_foreign(folder):
         with open(path, "rb") as file:
             if MARK.encode() not in file.read(256):
                 raise UserError(f"{path} was not written by this version of the project; move it out of {folder}")
-
-
-def show(figure):
-    """Open a window with the figure, or say that there is no screen; raises UserError likewise."""
-    try:
-        from matplotlib import pyplot  # looks for a screen, which nothing else here needs
-
-        if BACKEND:
-            matplotlib.use(BACKEND)
-        pyplot.figure(figure)
-    except (ImportError, ValueError) as error:
-        raise UserError(f"no window can be opened ({error}); unset MPLBACKEND") from error
-    if matplotlib.get_backend().lower() == "agg":
-        print("no screen here, so no window; the figure is in the file")
-    else:
-        pyplot.show()
 
 
 def new_figure(rows=1, columns=1, **options):

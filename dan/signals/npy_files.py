@@ -88,4 +88,4 @@ def new_array(shape, folder):
             os.posix_fallocate(file.fileno(), 0, size)
         return np.memmap(file, np.float32, shape=shape)
     except OSError as error:
-        raise cannot_write(folder, error, folder, size) from error
+        raise cannot_write(folder, error) from error
