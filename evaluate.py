@@ -41,7 +41,7 @@ from dan.training.overview import list_trainings, print_differences
 from models import apply_generator, count_parameters
 
 NUM_SOUNDS = 5  # signals that are written as WAV files
-NUM_EXAMPLES = 2000  # streamed signals that the Wiener filter learns from
+NUM_WIENER_EXAMPLES = 2000  # streamed signals that the Wiener filter learns from
 LONGEST_WIENER = 1024  # samples; covariances grow with the square of the length
 
 
@@ -181,7 +181,7 @@ def all_estimators(config, denoisers):
 def clean_examples(config):
     """Clean training signals, stored or, where they are streamed, drawn as if they were stored."""
     if config.data.stream:
-        return draw(config.data, "train", NUM_EXAMPLES)[0]
+        return draw(config.data, "train", NUM_WIENER_EXAMPLES)[0]
     return load_signals(config, "train", "clean")[:, 0].numpy()
 
 
@@ -234,7 +234,7 @@ def draw_figures(folder, data, signals, clean, estimates, values):
 
 
 def compare(config, configs, paths, estimators, results, folder):
-    """What a comparison adds: differing settings, figures, and for sines {"sweeps", "outside"}."""
+    """The rest of a comparison: differing settings, figures, and for sines {"sweeps", "outside"}."""
     if len(paths) > 1:
         print_differences(configs)
     trainings = {name: read_checkpoint(path.with_name("last.pt")) for name, path in paths.items() if has_training(path)}

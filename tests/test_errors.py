@@ -74,7 +74,7 @@ def started(script, *arguments):
 
 
 def results(folder):
-    """What a training left: the weights of both networks, best and last, and the history."""
+    """The results of a training: the weights of both networks, best and last, and the history."""
     checkpoints = [read_checkpoint(folder / name) for name in ("best.pt", "last.pt")]
     weights = [c[network] for c in checkpoints for network in ("generator", "discriminator")]
     return weights, (folder / "history.csv").read_bytes()

@@ -1,4 +1,4 @@
-"""What to denoise into which file: pairs of a source and a target, checked before anything is written."""
+"""The plan of a run: pairs of a source and a target, checked before anything is written."""
 
 import os
 from pathlib import Path

@@ -9,11 +9,11 @@ from dan.evaluation.metrics import snr_db
 from dan.evaluation.tables import print_row, with_interval
 from dan.output.listening import Example, write_page
 
-# What the tables by group show: of which metric, and whether as a gain over the input.
+# The metrics of the tables by group, and whether they are shown as a gain over the input.
 GROUPED = {"si_sdr_improvement_db": False, "stoi": True, "pesq": True}
 MOST_GROUPS = 16
 SNR_STEP = 5  # dB, the width of a group of input SNRs
-NUM_EXAMPLES = 6
+NUM_HEARD = 6
 
 
 def measure_groups(values, clean, mixed, kinds):
@@ -69,7 +69,7 @@ def write_examples(path, clean, mixed, estimates, values, method, kinds, metrics
     """
     input_snr, before, after = snr_db(clean, mixed), values["input"], values[method]
     by_kind = {kinds[index] if kinds else index: index for index in np.argsort(input_snr, kind="stable")}
-    places = np.linspace(0, len(by_kind) - 1, min(NUM_EXAMPLES, len(by_kind))).astype(int)
+    places = np.linspace(0, len(by_kind) - 1, min(NUM_HEARD, len(by_kind))).astype(int)
     examples = []
     for index in (list(by_kind.values())[place] for place in places):
         shown = [name for name in after if "improvement" not in name]

@@ -42,7 +42,7 @@ def estimate_all(clean, mixed, numbers, estimators, metrics):
 
 
 def summarise(clean, mixed, numbers, estimates, values, seconds, metrics, data):
-    """What is printed and stored; sines have a bound, and every method a distance to it."""
+    """The results to print and store; sines have a bound, and every method a distance to it."""
     methods = {
         method: {name: summary(array, metrics[name][1]) for name, array in measured.items()}
         for method, measured in values.items()

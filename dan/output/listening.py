@@ -16,7 +16,7 @@ from dan.output import figures, plots
 from dan.signals.audio_files import resample
 
 WAV_RATE = 44_100
-LOWEST_RATE = 3000  # Hz, below which browsers play nothing
+LOWEST_HEARD_RATE = 3000  # Hz, below which browsers play nothing
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="generator" content="{mark}">
@@ -53,7 +53,7 @@ def section(example):
     """One example as HTML."""
     name, rate, sounds, facts = example
     loudest = max([1e-9, *(np.abs(x).max() for x in sounds.values() if len(x))])
-    if rate >= LOWEST_RATE:
+    if rate >= LOWEST_HEARD_RATE:
         players = "".join(
             f'<figure><figcaption>{html.escape(kind)}</figcaption><audio controls src="'
             f'{data_address("audio/wav", as_wav(0.9 / loudest * x, rate))}"></audio></figure>'

@@ -35,7 +35,7 @@ def save_signal(path, signal):
         with open(path, "xb") as file:
             file.write(content)
     except OSError as error:
-        raise cannot_write(path, error, path, len(content)) from error
+        raise cannot_write(path, error) from error
 
 
 def read_signals(folder, names, length, title):
