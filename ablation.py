@@ -21,7 +21,7 @@ from dan.evaluation.metrics import table_columns, total_snr_db
 from dan.evaluation.realism import realism_score
 from dan.evaluation.tables import estimate_all
 from dan.files import locked, write_bytes
-from dan.output import figures, plots
+from dan.output import plots, saving
 from dan.progress import track
 from dan.settings import as_text
 from dan.signals.sines import draw
@@ -88,18 +88,18 @@ def main():
     check_options(config, options)
     presets = [options.preset] if options.preset else list(SHORTENED)
     folder = config.image_folder.parent / "ablation"
-    figures.refuse_foreign(folder)
+    saving.refuse_foreign(folder)
     trials = [trial for preset in presets for trial in planned(preset, SEEDS[: options.seeds])]
     configs = {trial: configuration(trial, config.paths, options.overrides) for trial in trials}
     create_all_data(configs.values())
     results = measure_all(configs)
     text = as_table(results)
     print(text)
-    write_bytes(folder / "table.md", f"<!-- {figures.MARK} -->\n{text}".encode())
+    write_bytes(folder / "table.md", f"<!-- {saving.MARK} -->\n{text}".encode())
     labels = "signals told from clean in % (50: by chance)", "output SNR in dB"
-    figures.save(plots.trade_off(trade_offs(results), labels), folder / "trade_off.png")
+    saving.save(plots.trade_off(trade_offs(results), labels), folder / "trade_off.png")
     for preset in presets:
-        figures.save(draw_example(preset, configs), folder / f"denoised_{preset}.png")
+        saving.save(draw_example(preset, configs), folder / f"denoised_{preset}.png")
     print(f"wrote {folder}")
 
 

@@ -12,10 +12,10 @@ import hashlib
 import os
 from pathlib import Path
 
-from dan.checks import refuse
+from dan.config_checks import refuse
 from dan.configuration import parse_arguments, preset_in_words, resolve
 from dan.errors import run
-from dan.output import figures, plots
+from dan.output import plots, saving
 from dan.output.listening import write_wavs
 from dan.progress import track
 from dan.signals.npy_files import save_signal
@@ -36,10 +36,10 @@ from dan.signals.store import (
 def main():
     config, _ = parse_arguments(__doc__)
     print(preset_in_words(config))
-    figures.refuse_foreign(config.image_folder)
+    saving.refuse_foreign(config.image_folder)
     examples, counts = create_data(config)
     path = config.image_folder / "created_data.png"
-    figures.save(plots.created_data(examples, config.data.sample_rate), path)
+    saving.save(plots.created_data(examples, config.data.sample_rate), path)
     written = " and ".join(f"{count} {split} signals" for split, count in counts.items())
     print(f"wrote {written} to {config.data_folder}\nwrote {path}")
 

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dan import processes
-from dan.checks import refuse
+from dan.config_checks import refuse
 from dan.configuration import parse_arguments
 from dan.errors import UserError, run
 from dan.evaluation.metrics import snr_db

@@ -20,9 +20,9 @@ import numpy as np
 from dan.configuration import parse_arguments
 from dan.denoising.denoiser import Denoiser, as_finite
 from dan.denoising.files import denoise_file, seconds_in
-from dan.denoising.plan import check_pictures, plan
+from dan.denoising.paths import check_pictures, plan
 from dan.errors import ConfigurationError, UserError, in_words, run
-from dan.output import figures, plots
+from dan.output import plots, saving
 from dan.output.listening import Example, write_page
 from dan.processes import choose_device
 from dan.progress import track
@@ -157,7 +157,7 @@ def draw_figure(path, source, target, array_rate):
     """Draw the beginning of one recording, before and after, and say so."""
     sounds, rate = beginnings(source, target, array_rate)
     figure = plots.before_and_after(sounds, rate, f"{source.name}, first channel, up to {FIGURE_SECONDS} s")
-    figures.save(figure, path)
+    saving.save(figure, path)
     print(f"wrote {path}")
 
 

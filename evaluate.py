@@ -32,7 +32,7 @@ from dan.evaluation.speech_baselines import speech_baselines
 from dan.evaluation.sweeps import BOUND, measure_outside, sweep_number, sweep_snr, sweep_snr_by_number, sweep_spacing
 from dan.evaluation.tables import estimate_all, print_distances, print_outside, print_table, summarise
 from dan.files import write_bytes
-from dan.output import figures, plots
+from dan.output import plots, saving
 from dan.output.listening import write_wavs
 from dan.signals.sines import count_sines, draw, unknowns_per_sine
 from dan.signals.store import as_created, load_signals, noise_kinds
@@ -60,8 +60,8 @@ def main():
     folder = config.image_folder
     if options.compare:
         folder = REPOSITORY / config.paths.images / "comparisons" / joined(denoisers)
-    figures.refuse_foreign(folder)
-    results = {"made_by": figures.MARK, "preset": config.preset, "denoisers": describe(denoisers, paths)}
+    saving.refuse_foreign(folder)
+    results = {"made_by": saving.MARK, "preset": config.preset, "denoisers": describe(denoisers, paths)}
     estimators = all_estimators(config, denoisers)
     results |= measure(config, denoisers, estimators, folder)
     if options.compare:
@@ -228,9 +228,9 @@ def load_splits(config):
 def draw_figures(folder, data, signals, clean, estimates, values):
     """The distribution of the SNR improvement and the mean residual spectrum of each method."""
     improvements = {method: metrics["snr_improvement_db"] for method, metrics in values.items() if method != "input"}
-    figures.save(plots.improvement_distribution(improvements, signals), folder / "snr_improvement.png")
+    saving.save(plots.improvement_distribution(improvements, signals), folder / "snr_improvement.png")
     spectra = {method: residual_spectrum_db(clean, estimate) for method, estimate in estimates.items()}
-    figures.save(plots.residual_spectra(spectra, data, signals), folder / "residual_spectrum.png")
+    saving.save(plots.residual_spectra(spectra, data, signals), folder / "residual_spectrum.png")
 
 
 def compare(config, configs, paths, estimators, results, folder):
@@ -239,8 +239,8 @@ def compare(config, configs, paths, estimators, results, folder):
         print_differences(configs)
     trainings = {name: read_checkpoint(path.with_name("last.pt")) for name, path in paths.items() if has_training(path)}
     if trainings:
-        figures.save(plots.training_curves(trainings), folder / "training_curves.png")
-    figures.save(plots.comparison(results["signals"]["test"], "test"), folder / "comparison.png")
+        saving.save(plots.training_curves(trainings), folder / "training_curves.png")
+    saving.save(plots.comparison(results["signals"]["test"], "test"), folder / "comparison.png")
     if config.data.is_recorded:
         return {}
     sweeps = draw_sweeps(folder, config, estimators)
@@ -267,13 +267,13 @@ def draw_sweeps(folder, config, estimators):
             continue
         results[name] = {"values": values, "total_snr_db": snr}
         figure = plots.sweep(values, snr, label, f"{count} signals a point")
-        figures.save(figure, folder / f"sweep_{name}.png")
+        saving.save(figure, folder / f"sweep_{name}.png")
     if isinstance(config.data.num_components, tuple):
         family = sweep_snr_by_number(estimators, config.test_data, count)
         for number, (values, snr) in family.items():
             results[f"snr of {number} sines"] = {"values": values, "total_snr_db": snr}
         print_distances(family, BOUND)
-        figures.save(plots.sweep_by_number(family, f"{count} signals a point"), folder / "sweep_snr_by_number.png")
+        saving.save(plots.sweep_by_number(family, f"{count} signals a point"), folder / "sweep_snr_by_number.png")
     return results
 
 

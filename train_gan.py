@@ -26,7 +26,7 @@ from dan.evaluation.baselines import lowpass
 from dan.evaluation.metrics import snr_db
 from dan.files import locked
 from dan.losses import GAN_LOSSES, RECONSTRUCTION_LOSSES, feature_loss
-from dan.output import figures, plots
+from dan.output import plots, saving
 from dan.progress import track
 from dan.signals.store import as_created, check_manifest, fingerprint, load_signals
 from dan.training.checkpoints import load_generator
@@ -79,7 +79,7 @@ def check_options(config, options):
         raise UserError(f"{config.checkpoint_folder / 'last.pt'} is missing; there is no training to resume")
     if not options.resume and not options.restart:
         refuse_to_replace(config.checkpoint_folder)
-    figures.refuse_foreign(config.image_folder)
+    saving.refuse_foreign(config.image_folder)
 
 
 def run_training(config, resumes=False, restarts=False, begin_with=None):
@@ -374,7 +374,7 @@ def draw_figures(config, history):
     """The learning curves, and the best generator on validation signals against the lowpass."""
     folder = config.image_folder
     performance = plots.performance(history, config.training, best_epoch(history)["epoch"])
-    figures.save(performance, folder / "performance_plot.png")
+    saving.save(performance, folder / "performance_plot.png")
     generator, _ = load_generator(config.checkpoint_folder / "best.pt")
     clean, mixed = (load_signals(config, "validation", kind)[:NUM_PLOTTED, 0].numpy() for kind in ("clean", "mixed"))
     shown = {
@@ -387,7 +387,7 @@ def draw_figures(config, history):
     for number in range(len(clean)):
         example = {name: signals[number] for name, signals in shown.items()}
         figure = plots.side_by_side(example, config.data.sample_rate, title)
-        figures.save(figure, folder / f"denoised_against_lowpass_{number + 1:02d}.png")
+        saving.save(figure, folder / f"denoised_against_lowpass_{number + 1:02d}.png")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict, fields, replace
 
 from config import GENERATOR_KINDS, Config
-from dan.checks import check, check_ranges, nearest
+from dan.config_checks import check, check_ranges, nearest
 from dan.errors import ConfigurationError
 from dan.settings import as_text, list_settings, parse
 from presets import DEFAULT_PRESET, PRESETS

@@ -16,7 +16,7 @@ from dan.configuration import resolve
 from dan.denoising import denoiser as denoising
 from dan.denoising import inspection
 from dan.denoising.denoiser import split_into_blocks
-from dan.denoising.plan import plan
+from dan.denoising.paths import plan
 from dan.evaluation.metrics import total_snr_db
 from dan.signals.audio_files import resample, resample_pieces
 from dan.signals.sines import draw

@@ -14,7 +14,7 @@ from dan.errors import UserError
 from dan.evaluation import metrics, tables
 from dan.evaluation.recordings import measure_groups, print_groups
 from dan.evaluation.speech_baselines import log_mmse, log_mmse_gain
-from dan.output import figures
+from dan.output import saving
 from dan.output.listening import Example, write_page
 from dan.signals.sines import mix
 from dan.training.checkpoints import load_generator, read_checkpoint
@@ -112,10 +112,10 @@ def test_a_listening_page_needs_nothing_else(tmp_path):
     np.testing.assert_allclose(noisy, 3 * denoised, atol=1e-3)  # at a common level
     assert np.abs(noisy).max() == pytest.approx(0.9, abs=1e-3)
     assert "too slow to be heard" in page and page.count("data:image/png") == 2
-    figures.refuse_foreign(tmp_path)
+    saving.refuse_foreign(tmp_path)
     path.write_text("my own page")
     with pytest.raises(UserError, match="move it out of"):
-        figures.refuse_foreign(tmp_path)
+        saving.refuse_foreign(tmp_path)
 
 
 @pytest.fixture

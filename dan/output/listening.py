@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 
 from dan.files import write_bytes
-from dan.output import figures, plots
+from dan.output import plots, saving
 from dan.signals.audio_files import resample
 
 WAV_RATE = 44_100
@@ -45,7 +45,7 @@ class Example(NamedTuple):
 
 def write_page(path, title, examples):
     """Write a page to `path`: for each example its players, its spectrograms and its figures."""
-    page = PAGE.format(title=html.escape(title), mark=figures.MARK, body="\n".join(map(section, examples)))
+    page = PAGE.format(title=html.escape(title), mark=saving.MARK, body="\n".join(map(section, examples)))
     write_bytes(path, page.encode("utf-8", "replace"))
 
 
@@ -64,7 +64,7 @@ def section(example):
     table = "".join(
         f"<tr><th>{html.escape(key)}</th><td>{html.escape(value)}</td></tr>" for key, value in facts.items()
     )
-    picture = figures.as_png(plots.spectrograms(sounds, rate))
+    picture = saving.as_png(plots.spectrograms(sounds, rate))
     return (
         f'<section><h2>{html.escape(name)}</h2><div class="sounds">{players}</div>'
         f'<img alt="spectrograms" src="{data_address("image/png", picture)}">'
@@ -84,7 +84,7 @@ def as_wav(samples, sample_rate):
     """Samples between −1 and 1 as the bytes of a WAV file of 16 bit, with the project's mark."""
     content = io.BytesIO()
     with soundfile.SoundFile(content, "w", sample_rate, 1, "PCM_16", format="WAV") as file:
-        file.comment = figures.MARK
+        file.comment = saving.MARK
         file.write(samples)
     return content.getvalue()
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dan.output.figures import new_figure
+from dan.output.saving import new_figure
 
 # The colours of Okabe and Ito, which colour-blind readers tell apart.
 BLACK, ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = (

@@ -19,7 +19,7 @@ from zipfile import ZIP_STORED, ZipFile
 import torch
 
 from config import REPOSITORY, PathsConfig
-from dan.checks import is_finite
+from dan.config_checks import is_finite
 from dan.configuration import from_dict, to_dict
 from dan.errors import ConfigurationError, UserError, is_lack_of_memory, run
 from dan.files import check_regular, write_bytes

@@ -1,4 +1,4 @@
-"""The plan of a run: pairs of a source and a target, checked before anything is written."""
+"""The paths of a run: pairs of a source and a target, checked before anything is written."""
 
 import os
 from pathlib import Path
