@@ -112,7 +112,7 @@ def test_the_shares_make_up_every_batch(stream, overrides, monkeypatch):
     def batches():
         if stream == "true":
             pairs = StreamedPairs(config)
-            return [pairs[number][1].numpy() for number in range(pairs.num_batches())]
+            return [pairs[number][1].numpy() for number in range(len(pairs))]
         return [batch.numpy() for batch in ShuffledBatches(40, 8, 0)]
 
     whole, shares = batches(), []

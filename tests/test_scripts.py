@@ -115,7 +115,7 @@ def test_what_create_data_was_told_need_not_be_said_again(overrides, script, mon
     monkeypatch.setitem(presets.PRESETS, "dan", {"data": {"noise_std": 9}})
     fewer = [each for each in overrides if not each.startswith("data.noise_std")]
     code, _, err = script("dataset", *fewer)
-    assert code == 1 and "data.noise_std=0.5, and it has 9 now" in one_error(err)
+    assert code == 1 and "data.noise_std=0.5 (here 9)" in one_error(err)
     assert script("create_data", *fewer)[0] == 0
     assert script("dataset", *fewer)[0] == 0
 
