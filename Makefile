@@ -2,12 +2,11 @@
 # make setup  make the environment .venv alone
 # make demo   set up, then denoise an example and say where to listen
 # make test   set up, lint, and test on two cores
-# make docs   make docs/settings.md out of config.py
 PYTHON ?= python3
 ARGS ?=
 BIN = .venv/bin
 
-.PHONY: run setup demo test benchmark docs
+.PHONY: run setup demo test benchmark
 
 run: .venv/installed
 	$(BIN)/python create_data.py $(ARGS)
@@ -18,7 +17,7 @@ run: .venv/installed
 setup: .venv/installed
 
 demo: .venv/installed
-	$(BIN)/python -m dan.denoising.demo
+	$(BIN)/python denoise.py demo/noisy.flac -o images/demo/denoised.wav --listen images/demo/listen.html --overwrite
 
 test: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -28,9 +27,6 @@ test: .venv/installed-dev
 
 benchmark: .venv/installed-dev
 	$(BIN)/python tests/benchmark.py
-
-docs: .venv/installed
-	$(BIN)/python -m dan.settings_page
 
 .venv/installed: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or later is needed; set PYTHON=")'

@@ -10,16 +10,16 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dan import processes
+from dan.checks import refuse
 from dan.configuration import parse_arguments
 from dan.errors import UserError, run
 from dan.evaluation.metrics import snr_db
-from dan.signals.sines import draw_batch, draw_range, mix, play_slower, signals_at_once, slowing_matrix
-from dan.signals.sources import Recording, draw_pairs
+from dan.signals.sines import draw_batch, draw_range, mix, signals_at_once, slowing_matrix
+from dan.signals.sources import draw_pairs
 from dan.signals.store import as_created, check_manifest, load_recordings, load_signals
 
 NUM_FACTORS = 32
-LONGEST_MATRIX = 1024  # samples; matrices grow with the square of the length
-MOST_COPIED = 100_000  # signals, of which slower ones are made all at once
+LONGEST_SLOWED = 1024  # samples; matrices grow with the square of the length
 
 
 def main():
@@ -32,17 +32,16 @@ def main():
     print(f"one batch   clean {tuple(clean.shape)}, mixed {tuple(mixed.shape)}, {clean.dtype}")
 
 
-def describe(split, data, at_once):
-    """Print count, shape, measured SNR and ranges of one split, so many signals at once."""
-    snr = torch.cat([snr_db(*data[part]) for part in torch.arange(len(data)).split(at_once)])
+def describe(split, pairs, at_once):
+    """Print number, shape, measured SNR and ranges of one split; `at_once` pairs are measured at a time."""
+    snr = torch.cat([snr_db(*pairs[part]) for part in torch.arange(len(pairs)).split(at_once)])
     print(
-        f"{split:<11} {len(data)} pairs of shape {tuple(data.clean.shape[1:])}, "
+        f"{split:<11} {len(pairs)} pairs of shape {tuple(pairs.clean.shape[1:])}, "
         f"SNR {snr.mean():.3f} dB (from {snr.min():.3f} to {snr.max():.3f})"
     )
-    for kind, signals in (("clean", data.clean), ("mixed", data.mixed)):
+    for kind, signals in (("clean", pairs.clean), ("mixed", pairs.mixed)):
         print(
-            f"            {kind} from {signals.min():.3f} to {signals.max():.3f}, "
-            f"standard deviation {signals.std():.3f}"
+            f"{'':<11} {kind} from {signals.min():.3f} to {signals.max():.3f}, standard deviation {signals.std():.3f}"
         )
 
 
@@ -70,31 +69,26 @@ class RemixedPairs(Dataset):
     Each clean signal is mixed with the noise of another, shifted in a circle and turned over at
     random. That makes of the stored noise, of whatever kind it is, as good mixtures as a new draw
     would (within 0.05 dB of output SNR), where pairing alone lacks 0.3 dB. Half of the clean
-    signals are slowed down, by factors from `training.slowest` to 1.
+    signals are slowed down, by factors from `training.slowest` to 1; raises ConfigurationError
+    where they are too long for that.
     """
 
     def __init__(self, config, split, device="cpu"):
+        self.snr_db, self.seed = config.data.snr_db, config.training.seed
+        self.matrices = slowing_matrices(config, device)
         self.clean = load_signals(config, split, "clean", device)
         self.noise = load_signals(config, split, "noise", device)
-        self.snr_db, self.seed = config.data.snr_db, config.training.seed
-        self.slowest = config.training.slowest
-        short = config.data.length <= LONGEST_MATRIX and len(self.clean) <= MOST_COPIED
-        self.matrices = slowing_matrices(config, device) if short and self.slowest < 1 else None
         self.set_epoch(0)
 
     def __len__(self):
         return len(self.clean)
 
     def __getitem__(self, index):
-        clean = self.slowed[index]
-        if self.factors is not None:
-            factors = self.factors[index].reshape(-1).tolist()
-            clean = play_slower(clean.reshape(len(factors), 1, -1), factors).reshape(clean.shape)
-        noise = self.noise[self.partner[index]].roll(self.shift, -1)
-        return clean, mix(clean, noise * self.sign[index], self.snr[index])
+        clean, noise = self.slowed[index], self.noise[self.partner[index]]
+        return clean, mix(clean, noise.roll(self.shift, -1) * self.sign[index], self.snr[index])
 
     def set_epoch(self, epoch):
-        """Draw the partners, shift, signs, SNRs and factors from the seed and the epoch alone."""
+        """Draw the partners, shift, signs, SNRs and slower signals from the seed and the epoch alone."""
         rng, device = np.random.default_rng([self.seed, epoch, 1]), self.clean.device
         shape = (len(self), 1, 1)
         self.partner = torch.from_numpy(rng.permutation(len(self))).to(device)
@@ -102,13 +96,7 @@ class RemixedPairs(Dataset):
         self.sign = torch.from_numpy(rng.choice(np.float32([-1, 1]), shape)).to(device)
         snr = np.broadcast_to(draw_range(self.snr_db, shape, rng), shape)
         self.snr = torch.from_numpy(snr.astype(np.float32)).to(device)
-        self.slowed, self.factors = self.clean, None
-        if self.matrices is not None:
-            self.slowed = self.slow_half(rng)
-        elif self.slowest < 1:  # long signals are slowed down batch by batch, as they are asked for
-            slow = rng.random(len(self)) < 0.5
-            factors = np.where(slow, rng.uniform(self.slowest, 1, len(self)), 1.0)
-            self.factors = torch.from_numpy(np.float32(factors)).to(device)
+        self.slowed = self.clean if self.matrices is None else self.slow_half(rng)
 
     def slow_half(self, rng):
         """The clean signals, half of them slowed down, in groups that share a factor."""
@@ -117,6 +105,21 @@ class RemixedPairs(Dataset):
         for group, matrix in zip(chosen.tensor_split(NUM_FACTORS), self.matrices, strict=True):
             slowed[group] = self.clean[group] @ matrix.T
         return slowed
+
+
+def slowing_matrices(config, device):
+    """Matrices of NUM_FACTORS factors, drawn once from the seed, (factors, length, length).
+
+    None where `training.slowest` is 1.
+    """
+    length, slowest = config.data.length, config.training.slowest
+    if slowest == 1:
+        return None
+    if length > LONGEST_SLOWED:
+        refuse("training.slowest", slowest, f"1 for stored signals of more than {LONGEST_SLOWED:,} samples")
+    factors = np.random.default_rng([config.training.seed, 0, 2]).uniform(slowest, 1, NUM_FACTORS)
+    matrices = [slowing_matrix(length, factor) for factor in factors]
+    return torch.from_numpy(np.float32(matrices)).to(device)
 
 
 class StreamedPairs(Dataset):
@@ -129,7 +132,8 @@ class StreamedPairs(Dataset):
 
     def __init__(self, config, device="cpu"):
         self.data, self.device = config.data, torch.device(device)
-        self.voices, self.noise = load_sources(config)
+        self.voices, _ = load_recordings(config, "clean")
+        _, self.noise = load_recordings(config, "noise")
         self.seeds = config.data.seed, config.training.seed
         self.batch_size = config.training.batch_size
         self.set_epoch(0)
@@ -141,60 +145,34 @@ class StreamedPairs(Dataset):
         """Choose the epoch that batches are drawn for."""
         self.epoch = epoch
 
-    def num_batches(self):
-        return count_batches(len(self), self.batch_size)
-
     def __getitem__(self, batch):
         count = size_of_batch(batch, len(self), self.batch_size)
         sequence = np.random.SeedSequence([*self.seeds, self.epoch, batch])
         if self.data.is_recorded:
-            if processes.count() > 1:  # drawing takes long enough to be shared, so each has its own
-                sequence = sequence.spawn(processes.count())[processes.rank()]
-            pairs = draw_pairs(
-                self.voices,
-                self.noise,
-                self.data,
-                len(processes.share_of(range(count))),
-                np.random.default_rng(sequence),
-            )
-            return tuple(torch.from_numpy(x).unsqueeze(1) for x in pairs)
+            return self.draw_recorded(count, sequence)
         generator = torch.Generator(self.device)
         generator.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
-        pairs = draw_batch(self.data, count, generator)
-        return tuple(processes.share_of(signals) for signals in pairs)
+        return tuple(map(processes.share_of, draw_batch(self.data, count, generator)))
 
-
-def load_sources(config):
-    """What training pairs are streamed from: voices, samples in a row, and noise, Recordings.
-
-    None of either where create_data.py stored none. Both are read from the disk as they are used.
-    """
-    voices, noise = (load_recordings(config, kind) for kind in ("clean", "noise"))
-    if noise is not None:
-        samples, names, lengths = noise
-        parts = np.split(samples, np.cumsum(lengths)[:-1])
-        noise = [Recording(name, part) for name, part in zip(names, parts, strict=True)]
-    return None if voices is None else voices[0], noise
-
-
-def slowing_matrices(config, device):
-    """Matrices of NUM_FACTORS factors, drawn once from the seed, (factors, length, length)."""
-    rng = np.random.default_rng([config.training.seed, 0, 2])
-    factors = rng.uniform(config.training.slowest, 1, NUM_FACTORS)
-    matrices = [slowing_matrix(config.data.length, factor) for factor in factors]
-    return torch.from_numpy(np.float32(matrices)).to(device)
+    def draw_recorded(self, count, sequence):
+        """A batch out of recordings, of which this process draws its share alone: it takes long enough."""
+        if processes.count() > 1:
+            sequence = sequence.spawn(processes.count())[processes.rank()]
+        share = len(processes.share_of(range(count)))
+        pairs = draw_pairs(self.voices, self.noise, self.data, share, np.random.default_rng(sequence))
+        return tuple(torch.from_numpy(signals).unsqueeze(1) for signals in pairs)
 
 
 class ShuffledBatches(Sampler):
     """Batches of indices in an order that depends on the seed and the epoch alone.
 
-    So a resumed training sees the same batches as one that was not interrupted. Call
-    `set_epoch` before every epoch.
+    So a resumed training sees the same batches as one that was not interrupted. Call `set_epoch`
+    before every epoch. device: where the indices are needed.
     """
 
     def __init__(self, count, batch_size, seed, device="cpu"):
-        self.count, self.batch_size, self.seed, self.epoch = count, batch_size, seed, 0
-        self.device = device  # where the indices are needed
+        self.count, self.batch_size, self.seed, self.device = count, batch_size, seed, device
+        self.set_epoch(0)
 
     def set_epoch(self, epoch):
         """Choose the order of the epoch."""
@@ -219,23 +197,6 @@ def count_batches(count, batch_size):
     return max(1, count // batch_size + (count % batch_size >= fewest))
 
 
-def batches_of(loader):
-    """What a loader yields; raises UserError if one of its workers dies."""
-    try:
-        yield from loader
-    except (RuntimeError, ConnectionError) as error:
-        if loader.num_workers and ("worker" in str(error) or isinstance(error, ConnectionError)):
-            raise UserError(
-                "a process that draws signals has died; give fewer training.workers, or them more shared memory"
-            ) from error
-        raise
-
-
-def first_batch(loader):
-    """The first (clean, mixed) of a loader, drawn without its workers."""
-    return loader.dataset[next(iter(loader.sampler))]
-
-
 def size_of_batch(number, count, batch_size):
     """Signals in a batch of an epoch, of all processes together; the last takes what is left."""
     is_last = number == count_batches(count, batch_size) - 1
@@ -245,30 +206,25 @@ def size_of_batch(number, count, batch_size):
 def loaders(config, device="cpu"):
     """The training loader (streamed, or stored and shuffled) and the validation loader (in order).
 
-    Both yield (clean, mixed), each (batch, 1, length), float32, on the device, but for what is
-    drawn out of recordings. Call `set_epoch` with the training loader before every epoch. Raises
-    UserError for faulty data.
+    Both yield (clean, mixed), each (batch, 1, length), float32, on the device; pairs that are drawn
+    out of recordings are on the CPU. Call `set_epoch` with the training loader before every epoch.
+    Raises UserError for faulty data.
     """
     validation = StoredPairs(config, "validation", device)
     size, workers = config.training.batch_size, 0
     if config.data.stream:
         train = StreamedPairs(config, device)
-        batches = range(train.num_batches())
-        workers = config.training.workers if train.data.is_recorded else 0
+        batches = range(count_batches(len(train), size))
+        workers = config.training.workers if config.data.is_recorded else 0
     else:
         pairs = RemixedPairs if config.training.remix else StoredPairs
         train = pairs(config, "train", device)
         batches = ShuffledBatches(len(train), size, config.training.seed, device)
+    pins = workers > 0 and torch.device(device).type == "cuda"
     in_order = torch.arange(len(validation)).split(size)
     # Without automatic batching, a batch is read at once instead of signal by signal.
     return (
-        DataLoader(
-            train,
-            sampler=batches,
-            batch_size=None,
-            num_workers=workers,
-            pin_memory=workers > 0 and torch.device(device).type == "cuda",
-        ),
+        DataLoader(train, sampler=batches, batch_size=None, num_workers=workers, pin_memory=pins),
         DataLoader(validation, sampler=in_order, batch_size=None),
     )
 
@@ -278,6 +234,23 @@ def set_epoch(loader, epoch):
     for part in (loader.sampler, loader.dataset):
         if hasattr(part, "set_epoch"):
             part.set_epoch(epoch)
+
+
+def first_batch(loader):
+    """The first (clean, mixed) of a loader, drawn without its workers."""
+    return loader.dataset[next(iter(loader.sampler))]
+
+
+def batches_of(loader):
+    """The batches of a loader; raises UserError if one of its workers dies."""
+    try:
+        yield from loader
+    except (RuntimeError, ConnectionError) as error:
+        if loader.num_workers and ("worker" in str(error) or isinstance(error, ConnectionError)):
+            raise UserError(
+                "a process that draws signals has died; give fewer training.workers, or them more shared memory"
+            ) from error
+        raise
 
 
 if __name__ == "__main__":

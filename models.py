@@ -2,7 +2,7 @@
 
     python models.py --preset dan-small            # print both networks layer by layer
 
-Trained ones are loaded by dan/training/trained_generator.py.
+Trained ones are loaded by dan/training/checkpoints.py.
 
 Layer tables after the published Denoising Adversarial Network; the encoder–decoder has no skip
 connections. Initial weights: DCGAN's habit of small normal weights (Radford, Metz, Chintala,
@@ -25,9 +25,9 @@ from dan.fourier_convolutions import LongConv1d, LongConvTranspose1d
 
 CONVOLUTIONS = nn.Conv1d | nn.ConvTranspose1d | nn.Conv2d | nn.ConvTranspose2d
 DILATIONS = 4  # of dilated blocks: 1, 2, 4, 8, and again
-LEAST_POWER = 1e-20  # of the level that a frame is compared with
-LEAST_LEVEL = 1e-15  # that a signal is divided by
-MOST_PARAMETERS = 100_000_000  # parameters, which with their optimiser take 1.6 GB
+MIN_FRAME_POWER = 1e-20  # of the level that a frame is compared with
+MIN_SIGNAL_LEVEL = 1e-15  # that a signal is divided by
+MAX_PARAMETERS = 100_000_000  # with their optimiser they take 1.6 GB
 
 
 def main():
@@ -89,18 +89,18 @@ class WaveformGenerator(nn.Module):
         initialise(self)
 
     def forward(self, mixed, with_latents=False):
-        """The denoised signals; with_latents: and what passed the bottleneck."""
+        """The denoised signals; with_latents: and the latents, the output of `encode`."""
         latents = self.encode(mixed)
         denoised = self.decode(latents, mixed.shape[-1])
         return (denoised, latents) if with_latents else denoised
 
     def encode(self, signals):
-        """What passes the bottleneck: (batch, encoder_filters, length / 2^depth, rounded up)."""
+        """The latents, all that passes the bottleneck: (batch, encoder_filters, length / 2^depth, rounded up)."""
         padded = functional.pad(signals, (0, -signals.shape[-1] % 2**self.depth))
         return self.layers[: len(self.layers) // 2](padded)
 
     def decode(self, latents, length):
-        """The signals (batch, 1, length) of what `encode` gave."""
+        """The signals (batch, 1, length) of latents."""
         return self.head(self.layers[len(self.layers) // 2 :](latents))[..., :length]
 
 
@@ -138,7 +138,7 @@ class SpectralGenerator(nn.Module):
         with torch.autocast(mixed.device.type, enabled=False):
             level = 1.0
             if self.normalise:
-                level = mixed.float().square().mean(-1, keepdim=True).sqrt() + LEAST_LEVEL
+                level = mixed.float().square().mean(-1, keepdim=True).sqrt() + MIN_SIGNAL_LEVEL
             spectrum = self.transform((mixed.float() / level).squeeze(1))
             power = spectrum.real.square() + spectrum.imag.square()
             frequency = torch.linspace(-1, 1, spectrum.shape[-1], device=mixed.device)
@@ -261,7 +261,7 @@ class ShortTimeGenerator(nn.Module):
         total, count = (
             functional.conv1d(x, box, padding=self.level_frames) for x in (frame_power, (frame_power > 0).float())
         )
-        level = (total / count.clamp_min(1)).squeeze(1).unsqueeze(-1) + LEAST_POWER
+        level = (total / count.clamp_min(1)).squeeze(1).unsqueeze(-1) + MIN_FRAME_POWER
         relative = power / level
         magnitude = (relative + 1e-8) ** 0.15
         scale = magnitude / ((relative + 1e-8) * level).sqrt()
@@ -354,7 +354,7 @@ GENERATORS = {
 def build_generator(config):
     """A generator with new weights, as the configuration describes it.
 
-    Raises ConfigurationError if it would have more than MOST_PARAMETERS parameters.
+    Raises ConfigurationError if it would have more than MAX_PARAMETERS parameters.
     """
     return build("generator", GENERATORS[type(config.generator)], vars(config.generator))
 
@@ -366,7 +366,7 @@ def build_discriminator(config):
 
 
 def seen_shape(config):
-    """Channels and length of what the discriminator sees of a signal."""
+    """Channels and length of the discriminator's input for one signal: the signal, or its latents."""
     if config.training.adversary == "latent":
         return config.generator.latent_shape(config.data.length)
     return 1, config.data.length
@@ -376,13 +376,18 @@ def build(name, network, sizes, cure=None):
     """A network of these sizes; raises ConfigurationError if it is too large."""
     with torch.device("meta"):  # where tensors have a shape and take no memory
         count = count_parameters(network(**sizes))
-    if count > MOST_PARAMETERS:
-        raise ConfigurationError(
-            f"the {name} would have {count:,} parameters, more than "
-            f"{MOST_PARAMETERS:,}; "
-            f"{cure or f'make the settings {name}.* smaller'}"
-        )
+    if count > MAX_PARAMETERS:
+        cure = cure or f"make the settings {name}.* smaller"
+        raise ConfigurationError(f"the {name} would have {count:,} parameters, more than {MAX_PARAMETERS:,}; {cure}")
     return network(**sizes)
+
+
+@torch.inference_mode()
+def apply_generator(generator, mixed, batch_size=500):
+    """Denoise an array (count, length) of float32 in batches; returns the same shape."""
+    device = next(generator.parameters()).device
+    batches = torch.from_numpy(mixed).unsqueeze(1).split(batch_size)
+    return torch.cat([generator(batch.to(device)).cpu() for batch in batches]).squeeze(1).numpy()
 
 
 def count_parameters(network):

@@ -11,14 +11,16 @@ images/<name>/. Next: python evaluate.py
 """
 
 import math
+import os
 import time
 from collections import defaultdict
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
 
 from dan import processes
-from dan.configuration import parse_arguments
+from dan.configuration import parse_arguments, preset_in_words
 from dan.errors import ConfigurationError, UserError, run, stopped_by, uninterrupted
 from dan.evaluation.baselines import lowpass
 from dan.evaluation.metrics import snr_db
@@ -26,99 +28,27 @@ from dan.files import locked
 from dan.losses import GAN_LOSSES, RECONSTRUCTION_LOSSES, feature_loss
 from dan.output import figures, plots
 from dan.progress import track
-from dan.signals.store import as_created, check_manifest, fingerprint
-from dan.training.feature_network import build_feature_network, train_feature_network, uses_feature_network
-from dan.training.run_folder import clear_leftovers, move_aside, refuse_to_replace, resume, save
-from dan.training.state import (
-    best_epoch,
-    choose_device,
-    decide,
-    is_adversarial,
-    make_deterministic,
-    new_training,
-    patience_is_over,
-    probe_precision,
-)
-from dan.training.trained_generator import apply_generator, load_generator, take_generator
+from dan.signals.store import as_created, check_manifest, fingerprint, load_signals
+from dan.training.checkpoints import load_generator
+from dan.training.feature_network import train_feature_network
+from dan.training.folder import move_aside, refuse_to_replace, resume, save
+from dan.training.precision import choose_precisions
+from dan.training.state import best_epoch, decide, is_adversarial, new_training, patience_is_over, take_generator
 from dataset import batches_of, first_batch, loaders, set_epoch, size_of_batch
-from models import count_parameters
+from models import apply_generator, count_parameters
 
 NUM_PLOTTED = 8
-LEAST_TOLD = 2  # seconds; a shorter epoch may be slow by chance
-LOOK_EVERY = 20  # steps
+STEPS_BETWEEN_CHECKS = 20
 
 
 def main():
     config, options = parse_arguments(__doc__, add_options)
-    if options.resume and (options.restart or options.begin_with):
-        raise ConfigurationError(
-            "--resume goes on with the training that is there, while --restart and --from begin one; choose"
-        )
-    if options.resume and not (config.checkpoint_folder / "last.pt").exists():
-        raise UserError(f"{config.checkpoint_folder / 'last.pt'} is missing; there is no training to resume")
-    if not options.resume and not options.restart:
-        refuse_to_replace(config.checkpoint_folder)
-    figures.refuse_to_replace(figure_paths(config))
+    check_options(config, options)
     config = as_created(config, options.overrides)
-    state = run_training(config, options.resume, options.restart, options.begin_with, draws=True)
-    best, signals = best_epoch(state.history), state.epoch * config.data.num_train
-    print(
-        f"{state.epoch} epochs in {state.seconds:.0f} s, {signals / state.seconds:,.0f} signals "
-        f"a second; best epoch by the loss {best['epoch']}, validation SNR "
-        f"{best['validation_snr_db']:.2f} dB"
-    )
-    if state.history[0]["epoch"] == 0:
-        print(gained(state.history[0], best))
-    print(f"wrote {config.checkpoint_folder} and {config.image_folder}")
-
-
-def run_training(config, resumes=False, restarts=False, begin_with=None, draws=False):
-    """Train as configured, saving every epoch; returns the state.
-
-    resumes: go on from last.pt; restarts: move an earlier training aside, instead of refusing;
-    begin_with: a checkpoint whose generator is trained on, instead of one with new weights;
-    draws: draw the figures in the end.
-    """
-    make_deterministic()
-    config = replace(config, data=config.data.by_last_names())
-    if config.training.threads:
-        torch.set_num_threads(config.training.threads)
-    processes.check_batch(min(config.training.batch_size, config.data.num_train))
-    device = processes.device_of(choose_device(config.training.device))
-    folder = config.checkpoint_folder
-    train_loader, validation_loader = loaders(config, device)
-    state, signals = new_training(config, device), fingerprint(check_manifest(config))
-    if begin_with:
-        take_generator(state.generator, config, begin_with)
-    if not resumes:  # each by itself, before the processes join: a network in common would wait
-        precision = probe_precision(state, first_batch(train_loader), config.training)
-    if uses_feature_network(config.training):
-        state.feature_network = build_feature_network(config).to(device)
-    with processes.together(device), processes.first_only(locked(folder)):
-        # What another process may have written meanwhile is looked at under the lock alone.
-        if processes.is_first():
-            clear_leftovers(folder)
-        if resumes:
-            resume(state, config, signals)
-        else:
-            if processes.is_first():
-                move_aside(folder) if restarts else refuse_to_replace(folder)
-            state.data = signals
-            if state.feature_network:
-                train_feature_network(state.feature_network, config)
-            state.precision = processes.as_first(lambda: precision)
-        with state.sharing(config.training.compile):
-            describe(state, config)
-            if begin_with and not resumes:
-                finish_epoch(state, 0, {}, validation_loader, config)
-            try:
-                train(state, train_loader, validation_loader, config)
-            except KeyboardInterrupt as stop:
-                saved = f"epoch {state.epoch} is saved; go on with --resume"
-                raise type(stop)(f"{stopped_by(stop)}; {saved if state.history else 'no epoch was finished'}") from None
-        if draws and processes.is_first():
-            draw_figures(config, validation_loader.dataset, state.history)
-    return state
+    state = run_training(config, options.resume, options.restart, options.begin_with)
+    if processes.is_first():
+        draw_figures(config, state.history)
+    print_summary(state, config)
 
 
 def add_options(parser):
@@ -139,83 +69,127 @@ def add_options(parser):
     )
 
 
+def check_options(config, options):
+    """Raise UserError for options that clash, or that do not fit the files that are there."""
+    if options.resume and (options.restart or options.begin_with):
+        raise ConfigurationError(
+            "--resume goes on with the training that is there, while --restart and --from begin one; choose"
+        )
+    if options.resume and not (config.checkpoint_folder / "last.pt").exists():
+        raise UserError(f"{config.checkpoint_folder / 'last.pt'} is missing; there is no training to resume")
+    if not options.resume and not options.restart:
+        refuse_to_replace(config.checkpoint_folder)
+    figures.refuse_foreign(config.image_folder)
+
+
+def run_training(config, resumes=False, restarts=False, begin_with=None):
+    """Train as configured, saving every epoch; returns the state.
+
+    resumes: go on from last.pt; restarts: move an earlier training aside, instead of refusing; begin_with: a
+    checkpoint whose generator is trained on, instead of one with new weights.
+    """
+    prepare_torch(config.training.threads)
+    config = replace(config, data=config.data.by_last_names())
+    processes.check_batch(min(config.training.batch_size, config.data.num_train))
+    device = processes.choose_device(config.training.device)
+    train_loader, validation_loader = loaders(config, device)
+    state, signals = new_training(config, device), fingerprint(check_manifest(config))
+    with processes.together(device), processes.first_only(locked(config.checkpoint_folder)):
+        if resumes:
+            resume(state, config, signals)
+        else:
+            begin(state, config, signals, train_loader, restarts, begin_with)
+        describe(state, config)
+        if begin_with and not resumes:
+            finish_epoch(state, 0, {}, validation_loader, config, time.perf_counter())
+        train(state, train_loader, validation_loader, config)
+    return state
+
+
+def prepare_torch(threads):
+    """Make results depend on the seed and on the machine alone; threads: 0 takes torch's own number."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS's condition for it
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    if threads:
+        torch.set_num_threads(threads)
+
+
+def begin(state, config, signals, train_loader, restarts, begin_with):
+    """Prepare a new training; call it under the lock, since another process may have written to the folder.
+
+    signals: the fingerprint of the training signals; restarts, begin_with: as in `run_training`.
+    """
+    if begin_with:
+        take_generator(state.generator, config, begin_with)
+    state.fingerprint = signals
+    state.precision = processes.as_first(choose_precisions, state, first_batch(train_loader), config.training)
+    if processes.is_first():
+        move_aside(config.checkpoint_folder) if restarts else refuse_to_replace(config.checkpoint_folder)
+    if state.feature_network:
+        train_feature_network(state.feature_network, config)
+
+
 def describe(state, config):
-    """Print what is trained, and how precisely."""
-    sizes = (
-        f"{name} {count_parameters(network):,} parameters"
-        for name, network in (("generator", state.generator), ("discriminator", state.discriminator))
-    )
-    print(config.data.in_words)
-    print(f"preset {config.preset} on {state.device}: {', '.join(sizes)}")
-    training = config.training
+    """Print the signals, both networks, the learning rates and the precision."""
+    settings, parameters = config.training, count_parameters
+    print(f"{preset_in_words(config)}\n{config.data.in_words}")
     print(
-        f"batches of {training.batch_size} signals; peak learning rates: generator "
-        f"{training.generator_lr:g}, discriminator {training.discriminator_lr:g}; "
-        f"{torch.get_num_threads()} threads"
+        f"on {state.device}: generator {parameters(state.generator):,} parameters, "
+        f"discriminator {parameters(state.discriminator):,} parameters\n"
+        f"batches of {settings.batch_size} signals; peak learning rates: generator {settings.generator_lr:g}, "
+        f"discriminator {settings.discriminator_lr:g}; {torch.get_num_threads()} threads"
     )
     if processes.count() > 1:
         print(f"{processes.count()} processes, each with its share of every batch")
-    print(
-        "precision:",
-        ", ".join(f"{network} {precision} ({reason})" for network, (precision, reason) in state.precision.items()),
-    )
+    choices = (f"{network} {precision} ({reason})" for network, (precision, reason) in state.precision.items())
+    print(f"precision: {', '.join(choices)}")
 
 
 def train(state, train_loader, validation_loader, config):
     """Train epoch by epoch until `max_epochs` or until patience ends, saving after each."""
     settings = config.training
-    bar = track(
-        range(state.epoch + 1, settings.max_epochs + 1),
-        desc="training",
-        unit="epoch",
-        initial=state.epoch,
-        total=settings.max_epochs,
-    )
-    seconds, told = [math.inf, math.inf], False  # of the fastest epoch of each phase
-    for epoch in bar:
-        if patience_is_over(state.history, settings):
-            bar.write(f"no better validation loss for {settings.patience} epochs")
-            break
-        started = time.perf_counter()
-        set_epoch(train_loader, epoch)
-        trained = train_epoch(state, train_loader, settings, epoch)
-        spent = time.perf_counter() - started
-        phase = is_adversarial(settings, epoch)
-        fastest = seconds[phase] = min(spent, seconds[phase])
-        if not told and is_slow(spent, fastest):
-            cure = "; beside other work training.threads=1 is fastest"
-            bar.write(
-                f"epoch {epoch} took {spent:.0f} s, an earlier one {fastest:.0f}: something "
-                "else uses the processor" + cure * (torch.get_num_threads() > 1)
-            )
-            told = True
-        finish_epoch(state, epoch, trained, validation_loader, config, started)
-        bar.set_postfix_str(progress(state.history[-1]))
+    epochs = range(state.epoch + 1, settings.max_epochs + 1)
+    bar = track(epochs, desc="training", unit="epoch", initial=state.epoch, total=settings.max_epochs)
+    with state.sharing(settings.compile), telling_what_is_saved(state):
+        for epoch in bar:
+            if patience_is_over(state.history, settings):
+                bar.write(f"no better validation loss for {settings.patience} epochs")
+                break
+            started = time.perf_counter()
+            set_epoch(train_loader, epoch)
+            train_means = train_epoch(state, train_loader, settings, epoch)
+            finish_epoch(state, epoch, train_means, validation_loader, config, started)
+            bar.set_postfix_str(in_brief(state.history[-1]))
 
 
-def is_slow(spent, fastest):
-    """Whether an epoch took so much longer than another, in seconds, that a person should know."""
-    return spent > max(2 * fastest, LEAST_TOLD)
+@contextmanager
+def telling_what_is_saved(state):
+    """Let a Ctrl-C or SIGTERM say which epoch is saved."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        saved = f"epoch {state.epoch} is saved; go on with --resume" if state.history else "no epoch was finished"
+        raise type(stop)(f"{stopped_by(stop)}; {saved}") from None
 
 
-def finish_epoch(state, epoch, trained, validation_loader, config, started=None):
+def finish_epoch(state, epoch, train_means, validation_loader, config, started):
     """Validate, add the epoch to the history, and save.
 
-    epoch: 0 for a generator that was trained elsewhere, before it is trained on; trained: the
-    losses and rates of training; started: when the epoch began, by time.perf_counter.
+    epoch: 0 for a generator that was trained elsewhere, before it is trained on; train_means: the losses and rates of
+    training; started: when the epoch began, by time.perf_counter.
     """
-    settings, started = config.training, started or time.perf_counter()
+    settings = config.training
     adversarial = is_adversarial(settings, epoch)
-    validated = processes.as_first(validate, state, validation_loader, settings, adversarial)
-    check_finite(validated.values(), settings, f"epoch {epoch}, on the validation signals")
+    validation_means = processes.as_first(validate, state, validation_loader, settings, adversarial)
+    check_finite(validation_means.values(), settings, f"epoch {epoch}, on the validation signals")
     # Whatever stops the run finds an epoch counted if and only if it is saved.
     with uninterrupted():
         state.history.append(
             {
                 "epoch": epoch,
                 "phase": "adversarial" if adversarial else "pretraining",
-                **{f"train_{name}": value for name, value in trained.items()},
-                **{f"validation_{name}": value for name, value in validated.items()},
+                **{f"train_{name}": value for name, value in train_means.items()},
+                **{f"validation_{name}": value for name, value in validation_means.items()},
             }
         )
         state.seconds += time.perf_counter() - started
@@ -227,8 +201,8 @@ def finish_epoch(state, epoch, trained, validation_loader, config, started=None)
 def train_epoch(state, loader, settings, epoch):
     """One pass over the training pairs; returns the mean of every loss and rate.
 
-    In a step the discriminator, if there is one, learns first to tell clean from denoised signals;
-    then the generator learns to denoise, and to be taken for clean.
+    In each step the discriminator, if there is one, learns first to tell clean from denoised signals. Then the
+    generator learns to denoise, and to produce signals that pass as clean.
     """
     generator, discriminator = state.generator, state.discriminator
     shared_generator, shared_discriminator = state.shared
@@ -240,9 +214,9 @@ def train_epoch(state, loader, settings, epoch):
     # The bar is shown only where an epoch takes long.
     bar = track(batches_of(loader), total=len(loader), desc=f"epoch {epoch}", unit="step", leave=False, delay=3)
     for step, pairs in enumerate(bar):
-        # What is pinned, for CUDA, need not be waited for.
+        # Pinned memory, for CUDA, is copied without waiting.
         clean, mixed = (signals.to(state.device, non_blocking=signals.is_pinned()) for signals in pairs)
-        share = len(clean), size_of_batch(step, len(loader.dataset), settings.batch_size)
+        factor = processes.loss_factor(len(clean), size_of_batch(step, len(loader.dataset), settings.batch_size))
         state.set_learning_rates(settings, epoch - 1 + step / len(loader))
         with state.autocast("generator"):
             outputs, seen_clean, seen_denoised = generate(shared_generator, clean, mixed, settings)
@@ -258,7 +232,7 @@ def train_epoch(state, loader, settings, epoch):
             clean_logits, denoised_logits = logits.chunk(2)
             loss = gan_loss.discriminator(clean_logits, denoised_logits)
             state.discriminator_optimizer.zero_grad()
-            processes.share_of_loss(loss, *share).backward()
+            (factor * loss).backward()
             state.discriminator_optimizer.step()
             measured = {"discriminator_loss": loss, **accuracies(clean_logits, denoised_logits)}
 
@@ -276,34 +250,34 @@ def train_epoch(state, loader, settings, epoch):
         discriminator.requires_grad_(True)
         loss = sum(weights[name] * value for name, value in losses.items())
         state.generator_optimizer.zero_grad()
-        processes.share_of_loss(loss, *share).backward()
+        (factor * loss).backward()
         state.generator_optimizer.step()
 
         measured |= losses | {"generator_loss": loss}
         add(totals, {name: value.detach() for name, value in measured.items()}, len(clean))
-        # Not in every step: a look at the numbers waits for the device.
-        if step % LOOK_EVERY == 0 or step + 1 == len(loader):
+        # Not in every step: reading the numbers waits for the device.
+        if step % STEPS_BETWEEN_CHECKS == 0 or step + 1 == len(loader):
             check_finite(totals.values(), settings, f"epoch {epoch}, step {step + 1}")
     return means(processes.sums(totals, state.device), len(loader.dataset))
 
 
 def generate(generator, clean, mixed, settings):
-    """(outputs, what the discriminator sees of the clean signals, and of the denoised ones).
+    """(outputs, the discriminator's input for clean signals, its input for denoised ones).
 
-    outputs: a tuple of the denoised signals alone; with a latent adversary, which sees what passes
-    the generator's bottleneck, of the clean signals as well, which are to come out as they went in.
+    outputs: a tuple of the denoised signals; with a latent adversary, which judges the generator's latents, also of
+    the generator's output for clean signals, which it must leave as they are.
     """
     if settings.adversary != "latent":
         denoised = generator(mixed).float()
         return (denoised,), clean, denoised
-    # In one batch again: the generator is to know the clean by what they are, not by the batch.
+    # In one batch again, so that batch normalisation cannot tell them apart by the batch.
     outputs, latents = generator(torch.cat([mixed, clean]), with_latents=True)
     latents_of_mixed, latents_of_clean = latents.float().chunk(2)
     return outputs.float().chunk(2), latents_of_clean, latents_of_mixed
 
 
 def loss_weights(settings):
-    """What the parts of the generator's loss are weighted by."""
+    """Weights of the parts of the generator's loss."""
     return {
         "reconstruction_loss": settings.reconstruction_weight,
         "feature_loss": settings.feature_weight,
@@ -315,7 +289,7 @@ def loss_weights(settings):
 def validate(state, loader, settings, adversarial):
     """Losses, rates and the mean SNR in dB on the validation pairs, in evaluation mode.
 
-    In float32 whatever the training's precision: it is what a user of the denoiser gets.
+    Always in float32, as in use, whatever the training's precision.
     """
     generator, discriminator = state.generator.eval(), state.discriminator.eval()
     reconstruction_loss = RECONSTRUCTION_LOSSES[settings.reconstruction_loss]
@@ -352,15 +326,11 @@ def check_finite(measured, settings, place):
     """Raise UserError if a loss or rate is not finite: from here on the weights would be spoilt."""
     if math.isfinite(float(sum(measured))):  # one look at the device, not one for each value
         return
-    cause = (
-        f"training.generator_lr={settings.generator_lr:g} or training.discriminator_lr="
-        f"{settings.discriminator_lr:g} is too high"
-    )
-    if settings.precision == "bfloat16":
-        cause += ", or training.precision=bfloat16 too coarse"
+    coarse = ", or training.precision=bfloat16 too coarse" if settings.precision == "bfloat16" else ""
     raise UserError(
-        f"the loss is no longer finite in {place}; probably {cause}; lower it and "
-        "train anew with --restart; the last good epoch stays saved"
+        f"the loss is no longer finite in {place}; probably training.generator_lr={settings.generator_lr:g} or "
+        f"training.discriminator_lr={settings.discriminator_lr:g} is too high{coarse}; lower it and train anew with "
+        "--restart; the last good epoch stays saved"
     )
 
 
@@ -374,7 +344,7 @@ def means(totals, count):
     return {name: (total / count).item() for name, total in totals.items()}
 
 
-def progress(row):
+def in_brief(row):
     """An epoch of the history in a few words."""
     text = f"{row['phase']}, loss {row['validation_reconstruction_loss']:.4f}, SNR {row['validation_snr_db']:.2f} dB"
     if row["phase"] == "adversarial":
@@ -382,50 +352,42 @@ def progress(row):
     return text
 
 
-def gained(before, best):
-    """What training a generator on has brought, from its row in the history to the best one."""
-    if best is before:
-        return "no epoch was better than the generator that was trained on; best.pt holds that one"
-    changes = (
-        f"{what} {before[name]:.{digits}f} → {best[name]:.{digits}f}"
-        for what, name, digits in (
-            ("validation SNR in dB", "validation_snr_db", 2),
-            ("loss", "validation_reconstruction_loss", 4),
-        )
+def print_summary(state, config):
+    """Print the time, the best epoch, the gain over a generator that was trained on, and the folders."""
+    first, best, signals = state.history[0], best_epoch(state.history), state.epoch * config.data.num_train
+    print(
+        f"{state.epoch} epochs in {state.seconds:.0f} s, {signals / state.seconds:,.0f} signals a second; "
+        f"best epoch by the loss {best['epoch']}, validation SNR {best['validation_snr_db']:.2f} dB"
     )
-    return f"training on brought: {', '.join(changes)}"
+    if best["epoch"] == 0:
+        print("no epoch was better than the generator that was trained on; best.pt holds that one")
+    elif first["epoch"] == 0:
+        print(
+            f"training on brought: validation SNR in dB {first['validation_snr_db']:.2f} → "
+            f"{best['validation_snr_db']:.2f}, loss {first['validation_reconstruction_loss']:.4f} → "
+            f"{best['validation_reconstruction_loss']:.4f}"
+        )
+    print(f"wrote {config.checkpoint_folder} and {config.image_folder}")
 
 
-def figure_paths(config):
-    """The figures that a training draws."""
-    names = ("performance_plot", *(f"denoised_against_lowpass_{number:02d}" for number in range(1, NUM_PLOTTED + 1)))
-    return [config.image_folder / f"{name}.png" for name in names]
-
-
-def draw_figures(config, validation, history):
+def draw_figures(config, history):
     """The learning curves, and the best generator on validation signals against the lowpass."""
-    curves, *examples = figure_paths(config)
-    best = best_epoch(history)["epoch"]
-    figure = plots.performance(history, config.training, best)
-    figures.save(figure, curves)
+    folder = config.image_folder
+    performance = plots.performance(history, config.training, best_epoch(history)["epoch"])
+    figures.save(performance, folder / "performance_plot.png")
     generator, _ = load_generator(config.checkpoint_folder / "best.pt")
-    clean, mixed = (x[:NUM_PLOTTED, 0].cpu().numpy() for x in (validation.clean, validation.mixed))
+    clean, mixed = (load_signals(config, "validation", kind)[:NUM_PLOTTED, 0].numpy() for kind in ("clean", "mixed"))
     shown = {
         "clean": clean,
         "mixed": mixed,
         "denoised": apply_generator(generator, mixed),
         "lowpass": lowpass(mixed, config.data.sample_rate, config.evaluation),
     }
-    for number, path in zip(range(len(clean)), examples, strict=False):
+    title = "Denoised against lowpass: one validation signal, over time and over frequency"
+    for number in range(len(clean)):
         example = {name: signals[number] for name, signals in shown.items()}
-        figures.save(
-            plots.side_by_side(
-                example,
-                config.data.sample_rate,
-                "Denoised against lowpass: one validation signal, over time and over frequency",
-            ),
-            path,
-        )
+        figure = plots.side_by_side(example, config.data.sample_rate, title)
+        figures.save(figure, folder / f"denoised_against_lowpass_{number + 1:02d}.png")
 
 
 if __name__ == "__main__":

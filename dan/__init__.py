@@ -1,1 +1,1 @@
-"""What the scripts share. Each file says in its first line what it is for."""
+"""Code that the scripts share. The first line of each file says what it is for."""

@@ -4,13 +4,10 @@ Exit codes of every script: 0 done, 1 a fault in files or data, 2 a fault in the
 on the command line, 130 stopped by Ctrl-C, 143 stopped by SIGTERM. A bug keeps its traceback.
 """
 
-import codecs
 import os
 import signal
 import sys
 from contextlib import contextmanager, suppress
-
-PLAIN = {"±": "+/-", "→": "->", "×": "x", "–": "-", "…": "...", "²": "^2"}
 
 
 class UserError(Exception):
@@ -32,7 +29,7 @@ class Terminated(KeyboardInterrupt):
 def run(main):
     """Call `main()`; a `UserError` ends the process with one line, a bug with a traceback."""
     signal.signal(signal.SIGTERM, terminate)
-    print_anywhere()
+    prepare_streams()
     try:
         main()
         sys.stdout.flush()
@@ -52,8 +49,7 @@ def run(main):
             silence(sys.stdout)
         end(error, 1)
     except KeyboardInterrupt as stop:
-        by_signal = isinstance(stop, Terminated)
-        end(str(stop) or stopped_by(stop), 143 if by_signal else 130)
+        end(str(stop) or stopped_by(stop), 143 if isinstance(stop, Terminated) else 130)
 
 
 def end(message, exit_code):
@@ -65,9 +61,7 @@ def end(message, exit_code):
 
 def is_lack_of_memory(error):
     """Whether an error says so; torch has no error of its own for it on a CPU."""
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(sign in str(error) for sign in ("allocate memory", "out of memory"))
-    )
+    return isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error)
 
 
 def ignore_signals():
@@ -83,22 +77,14 @@ def in_words(error):
     return " ".join(f"error: {error}".split())
 
 
-def print_anywhere():
-    """Let any text be printed, where the terminal lacks characters or there is none."""
-    codecs.register_error("plain", plain)
-    for name in ("stdin", "stdout", "stderr"):
+def prepare_streams():
+    """Let a script print where the terminal lacks characters, or where a stream is closed."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
-        if stream is None:  # it was closed, and the next file would get its number
-            mode = "r" if name == "stdin" else "w"
+        if stream is None:  # the next file that is opened would get its number
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
         elif hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="plain")
-
-
-def plain(error):
-    """A codec's error handler: the nearest ASCII text for what an encoding lacks, or `?`."""
-    lacking = error.object[error.start : error.end]
-    return "".join(PLAIN.get(character, "?") for character in lacking), error.end
+            stream.reconfigure(errors="replace")
 
 
 def silence(stream):
@@ -112,18 +98,16 @@ def terminate(*_):
 
 
 def stopped_by(stop):
-    """What ended a script, in words."""
+    """The cause of a script's end, in words."""
     return "stopped by SIGTERM" if isinstance(stop, Terminated) else "stopped by Ctrl-C"
 
 
 @contextmanager
 def uninterrupted():
     """Hold Ctrl-C and SIGTERM back until the end of the block."""
-    received = []
-    handlers = {
-        number: signal.signal(number, lambda number, _: received.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    received, handlers = [], {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        handlers[number] = signal.signal(number, lambda number, _: received.append(number))
     try:
         yield
     finally:

@@ -1,13 +1,12 @@
 """Writing files so that a reader, or a crash, never meets a half-written one; locking folders."""
 
-import errno
 import hashlib
 import os
 import re
 import shutil
 import socket
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dan.errors import UserError
@@ -25,12 +24,11 @@ class InUseError(UserError):
 
 
 @contextmanager
-def write_atomically(path, size=None):
+def write_atomically(path):
     """A binary file to write `path` through: a temporary name beside it, flushed, then renamed.
 
-    Makes the folder. size: the bytes that there are to write, where that is known. Raises
-    UserError, naming the file and what is missing, if it cannot be written; an existing file then
-    stays as it was.
+    Makes the folder. Raises UserError, naming the file, if it cannot be written; an existing file
+    then stays as it was.
     """
     temporary = path.with_name(f".{mark(path)}-{os.getpid()}{PARTIAL}")
     try:
@@ -43,26 +41,22 @@ def write_atomically(path, size=None):
         os.replace(temporary, path)
         flush_folder(path.parent)
     except OSError as error:
-        raise cannot_write(path, error, temporary, size) from error
+        raise cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path, content):
     """Write bytes to `path` at once, never in part; raises UserError as `write_atomically` does."""
-    with write_atomically(path, len(content)) as file:
+    with write_atomically(path) as file:
         file.write(content)
 
 
-def cannot_write(path, error, written_to, size=None):
-    """The UserError for an OSError: the file, what the system says, and how much was missing."""
-    written = written_to.stat().st_size if written_to.exists() else 0
+def cannot_write(path, error):
+    """The UserError for an OSError: the file, what the system says, and the free space."""
     place = next(parent for parent in path.resolve().parents if parent.exists())
-    amount = f"{written:,} of {size:,}" if size else f"{written:,}"
-    return UserError(
-        f"cannot write {path}: {error.strerror or error} ({amount} bytes written, "
-        f"{shutil.disk_usage(place).free:,} free on the disk)"
-    )
+    free = shutil.disk_usage(place).free
+    return UserError(f"cannot write {path}: {error.strerror or error} ({free:,} bytes are free on the disk)")
 
 
 def flush_folder(folder):
@@ -71,16 +65,14 @@ def flush_folder(folder):
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems know no such thing
-            raise
+        with suppress(OSError):  # some file systems cannot do this
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
 def mark(path):
-    """What the temporary names of this file on this machine have in common, however long its own."""
+    """The common part of this file's temporary names on this machine; short for any name."""
     name = os.fsencode(path.name) + b"/" + os.fsencode(socket.gethostname())
     return hashlib.sha256(name).hexdigest()[:16]
 
@@ -114,43 +106,25 @@ def check_regular(path):
     if not path.exists():
         raise UserError(f"{path} is missing")
     if not path.is_file():
-        raise UserError(f"{path} is unreadable (no regular file)")
+        raise UserError(f"{path} is unreadable (not a regular file)")
 
 
 @contextmanager
 def locked(folder, waits=False):
     """Hold the folder for this process alone; the system lets go when the process dies.
 
-    Raises InUseError, naming the process that holds it, or waits for that one to let go.
+    Raises InUseError if another process holds it, or waits for that one to let go.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / ".lock"
     if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
         raise UserError(f"{path} is not a regular file; remove it")
-    with open(path, "a+b", opener=open_no_link) as file:
+    with open(path, "ab") as file:  # nothing is written: a text of a person stays as it is
         try:
             if fcntl:
                 fcntl.flock(file, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
-            if process_in(file) is not None:  # a text that a person wrote stays as it is
-                file.truncate(0)
-                file.write(str(os.getpid()).encode())
-                file.flush()
         except BlockingIOError:
-            raise InUseError(
-                f"{folder} is in use by process {process_in(file) or 'unknown'}; wait for it, or choose another folder"
-            ) from None
+            raise InUseError(f"{folder} is in use by another process; wait for it, or choose another folder") from None
         except OSError as error:
-            raise cannot_write(path, error, path) from error
+            raise cannot_write(path, error) from error
         yield
-
-
-def open_no_link(path, flags):
-    """Open a file as `open` does, but none that a link leads to, where the system can tell."""
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
-
-
-def process_in(file):
-    """The process number that is all of a file, "" if it is empty; otherwise None."""
-    file.seek(0)
-    text = file.read(30)
-    return text.decode() if re.fullmatch(rb"[0-9]{0,20}", text) else None

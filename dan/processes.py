@@ -2,8 +2,8 @@
 
     torchrun --standalone --nproc-per-node=2 train_gan.py --preset spectral
 
-Each process takes its share of every batch; DistributedDataParallel averages their gradients. The
-first one decides, writes and speaks for all.
+Each process takes its share of every batch; DistributedDataParallel averages their gradients. The first one
+decides, writes and prints for all.
 """
 
 import gc
@@ -18,7 +18,7 @@ from torch import distributed, nn
 
 from dan.errors import ConfigurationError, UserError
 
-LOST = "another process of this training has ended, or cannot be reached any more; go on with --resume"
+LOST_PROCESS = "another process of this training has ended, or cannot be reached any more; go on with --resume"
 
 # The others wait while the first process validates and saves. One whose machine vanished, without
 # closing its connections, is waited for as long.
@@ -65,12 +65,12 @@ def together(device):
         distributed.init_process_group(backend, timeout=LONGEST_WAIT)
         yield
     except BaseException as error:
-        # What still holds on to the connections when they are closed would wait for ever.
+        # Objects that still use the connections when these are closed would wait for ever.
         traceback.clear_frames(error.__traceback__)
         # Gloo's errors have no type of their own.
-        if isinstance(error, RuntimeError) and is_loss(error):
+        if isinstance(error, RuntimeError) and is_lost_connection(error):
             first_line = str(error).partition("\n")[0]
-            raise UserError(f"{LOST} ({first_line})") from None
+            raise UserError(f"{LOST_PROCESS} ({first_line})") from None
         raise
     finally:
         gc.collect()  # DistributedDataParallel refers to itself; left over, it may abort the exit
@@ -78,18 +78,29 @@ def together(device):
             distributed.destroy_process_group()
 
 
-def is_loss(error):
+def is_lost_connection(error):
     """Whether an error of torch says that another process is gone."""
     text = str(error).lower()
     return any(sign in text for sign in ("gloo", "connection", "nccl", "timed out", "peer"))
 
 
-def device_of(device):
-    """The GPU of this process among those of its machine, where it trains on GPUs."""
-    if count() > 1 and device.type not in ("cuda", "cpu"):
-        raise ConfigurationError(f"several processes cannot train on {device}; give training.device=cpu")
-    if device.type != "cuda" or count() == 1:
+def choose_device(name):
+    """The torch device of that name: `auto` takes CUDA, else MPS, else the CPU.
+
+    Of several processes that train on GPUs, each gets one of its machine for itself. Raises ConfigurationError
+    where there is no such device, or not one for each process.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()  # some names are known and hold no numbers
+    except Exception as error:  # torch has errors of every kind for a device that is not there
+        raise ConfigurationError(f"training.device={name} is not available here; use auto, cpu, cuda or mps") from error
+    if count() == 1 or device.type == "cpu":
         return device
+    if device.type != "cuda":
+        raise ConfigurationError(f"several processes cannot train on {device}; give training.device=cpu")
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if local >= torch.cuda.device_count():
         raise ConfigurationError(
@@ -110,70 +121,17 @@ def check_batch(batch_size):
 
 
 def shared(network, device):
-    """The network as processes train it together; by itself for one process."""
+    """The network as all processes train it together; by itself for one process, or without gradients.
+
+    On GPUs the batch statistics are those of the whole batch. On CPUs, where torch has no such layer, each process
+    normalises with those of its own share, and the running means are the first one's.
+    """
     if count() == 1 or not any(p.requires_grad for p in network.parameters()):
         return network
-    ids = [device.index] if device.type == "cuda" else None
-    return nn.parallel.DistributedDataParallel(network, device_ids=ids)
-
-
-def synchronised(network, device):
-    """The network with batch statistics over all processes."""
-    if count() == 1:
-        return network
-    if device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(network)
-    for module in list(network.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, nn.modules.batchnorm._BatchNorm):
-                norm = SharedBatchNorm(child.num_features, child.eps, child.momentum)
-                norm.load_state_dict(child.state_dict())
-                setattr(module, name, norm.train(child.training))
-    return network
-
-
-class Sum(torch.autograd.Function):
-    """The sum of a tensor over the processes; its gradient is summed likewise."""
-
-    @staticmethod
-    def forward(_, values):
-        values = values.clone()
-        distributed.all_reduce(values)
-        return values
-
-    @staticmethod
-    def backward(_, gradient):
-        return Sum.forward(_, gradient)
-
-
-class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch normalisation over all processes, on CPUs, where torch's SyncBatchNorm does not work.
-
-    (batch, channels, ...) to the same shape; of one process, just what torch's layers do.
-    """
-
-    def _check_input_dim(self, signals):
-        pass  # torch asks for it; any number of dimensions will do
-
-    def forward(self, signals):
-        if not (self.training and distributed.is_initialized()):
-            return super().forward(signals)
-        others = [dimension for dimension in range(signals.ndim) if dimension != 1]
-        variance, mean = (x.double() for x in torch.var_mean(signals.float(), others, correction=0))
-        size = mean.new_tensor([signals.numel() / signals.shape[1]])
-        own = torch.cat([size * mean, size * (variance + mean.square()), size])
-        *sums, size = Sum.apply(own).split([self.num_features, self.num_features, 1])
-        mean, square = (total / size for total in sums)
-        variance = square - mean.square()
-        with torch.no_grad():
-            unbiased = variance * size / (size - 1)
-            for running, now in ((self.running_mean, mean), (self.running_var, unbiased)):
-                running.lerp_(now.float(), self.momentum)
-            self.num_batches_tracked += 1
-        scale = self.weight * (variance + self.eps).rsqrt().float()
-        shift = self.bias - mean.float() * scale
-        shape = [-1 if dimension == 1 else 1 for dimension in range(signals.ndim)]
-        return signals * scale.view(shape) + shift.view(shape)
+    if device.type == "cpu":
+        return nn.parallel.DistributedDataParallel(network)
+    nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    return nn.parallel.DistributedDataParallel(network, device_ids=[device.index])
 
 
 def share_of(batch):
@@ -182,12 +140,12 @@ def share_of(batch):
     return batch[first:last]
 
 
-def share_of_loss(loss, own, whole):
-    """A mean over `own` signals of a `whole` batch, weighted for DistributedDataParallel.
+def loss_factor(own, whole):
+    """The factor of a mean loss over `own` signals of a `whole` batch, for DistributedDataParallel.
 
     It averages over the processes, of which one may have a signal more than another.
     """
-    return loss if count() == 1 else loss * (count() * own / whole)
+    return count() * own / whole
 
 
 def sums(totals, device):
@@ -200,7 +158,7 @@ def sums(totals, device):
 
 
 def as_first(function, *arguments):
-    """What the function returns in the first process, in all; the others do not call it."""
+    """The function's result in the first process, for all of them; the others do not call it."""
     if count() == 1:
         return function(*arguments)
     box = [function(*arguments) if is_first() else None]

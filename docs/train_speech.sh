@@ -46,7 +46,7 @@ $python create_data.py --preset speech $paths "data.clean_source=$work/voices" \
     "data.noise_source=synthetic,$work/noise"
 $python train_gan.py --preset speech $paths $([ -e "$work/checkpoints/speech/last.pt" ] && echo --resume)
 rm -f "$work/speech.pt"
-$python -m dan.training.trained_generator "$work/checkpoints/speech/best.pt" "$work/speech.pt"
+$python -m dan.training.checkpoints "$work/checkpoints/speech/best.pt" "$work/speech.pt"
 
 # Both halves of the recordings that are not for training, "validation" and "test", are unseen.
 for language in es ru; do

@@ -31,11 +31,12 @@ from create_data import create_data
 from dan.configuration import resolve
 from dan.denoising.denoiser import Denoiser
 from dan.losses import improvement_loss, l1_loss
+from dan.processes import choose_device
 from dan.signals.sines import draw
-from dan.training.state import choose_device, new_training, probe_precision
-from dan.training.trained_generator import apply_generator
+from dan.training.precision import choose_precisions
+from dan.training.state import new_training
 from dataset import StoredPairs, StreamedPairs, loaders, set_epoch
-from models import CONVOLUTIONS
+from models import CONVOLUTIONS, apply_generator
 from train_gan import train_epoch, validate
 
 PLAIN = ["generator.fourier=false", "discriminator.fourier=false", "training.precision=float32"]
@@ -115,7 +116,7 @@ def time_epochs(config, paths, device):
         state, training = new_training(settings, device), settings.training
         players[name] = state, loader, training
         if name == "dan":
-            state.precision = probe_precision(state, next(iter(loader)), training)
+            state.precision = choose_precisions(state, next(iter(loader)), training)
             for network, (precision, reason) in state.precision.items():
                 print(f"  {network} {precision}: {reason}")
     # In turns, so that a slow moment of the machine meets all of them alike.
@@ -208,7 +209,7 @@ def time_drawing(paths):
     """Drawing a batch of streamed signals, against the training step that it is for."""
     config = resolve("spectral-any", paths)
     pairs, state = StreamedPairs(config), new_training(config, torch.device("cpu"))
-    state.precision = probe_precision(state, pairs[0], config.training)
+    state.precision = choose_precisions(state, pairs[0], config.training)
     clean, mixed = pairs[0]
 
     def step():
@@ -240,7 +241,7 @@ def time_speech(folder):
     create_data(config)
     device = choose_device("auto")
     state, pairs = new_training(config, device), StreamedPairs(config, device)
-    state.precision = probe_precision(state, pairs[0], config.training)
+    state.precision = choose_precisions(state, pairs[0], config.training)
     drawing = timed(lambda: [pairs[number] for number in range(10)])
     epoch = timed(lambda: train_epoch(state, loaders(config, device)[0], config.training, 1))
     row("speech: drawing over a whole step", f"{drawing / epoch:.0%}", "asked: at most 20 %")
@@ -260,7 +261,7 @@ def time_to_quality(config, device):
     """Seconds of training, validation left out, until the validation SNR passes some values."""
     train_loader, validation_loader = loaders(config, device)
     state = new_training(config, device)
-    state.precision = probe_precision(state, next(iter(train_loader)), config.training)
+    state.precision = choose_precisions(state, next(iter(train_loader)), config.training)
     spent, wanted = 0.0, list(QUALITIES_DB)
     for epoch in range(1, config.training.max_epochs + 1):
         set_epoch(train_loader, epoch)

@@ -203,14 +203,9 @@ def test_of_recordings_the_label_is_the_recording(tmp_path, overrides, few_steps
     network = build_feature_network(config)
     assert network(torch.zeros(2, 1, 256)).shape == (2, 2)
     train_feature_network(network, config)
-    for recordings, message in (
-        ([0] * len(manifest["recordings"]), "one recording alone"),
-        ([0, 1], "does not say which"),
-        (None, "does not say which"),
-    ):
-        write_manifest(config.data_folder, manifest | {"recordings": recordings})
-        with pytest.raises(UserError, match=message):
-            build_feature_network(config)
+    write_manifest(config.data_folder, manifest | {"recordings": [0] * len(manifest["recordings"])})
+    with pytest.raises(UserError, match="one recording alone"):
+        build_feature_network(config)
 
 
 def test_the_realism_score_tells_what_is_clean_from_what_is_not(monkeypatch):
@@ -226,7 +221,11 @@ def test_the_ablation_goes_on_where_it_stopped(script, monkeypatch, few_steps, o
     monkeypatch.setattr(
         ablation,
         "SWITCHES",
-        {name: switches for name, switches in ablation.SWITCHES.items() if name in (ablation.WITHOUT, "latent, bce")},
+        {
+            name: switches
+            for name, switches in ablation.SWITCHES.items()
+            if name in (ablation.NO_ADVERSARY, "latent, bce")
+        },
     )
     settings = [each for each in SPECTRAL if not each.startswith(("generator", "data.snr_db"))]
     arguments = ["--preset", "spectral", "--seeds", "1", *settings, *overrides[-3:]]
@@ -252,7 +251,7 @@ def test_the_ablation_goes_on_where_it_stopped(script, monkeypatch, few_steps, o
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["training.gan_loss=hinge"], "training.gan_loss is among"),
+        (["training.gan_loss=hinge"], "training.gan_loss is set by ablation.py"),
         (["data.snr_db=0"], "data.snr_db"),
         (["--preset", "audio"], "choose from: dan, spectral"),
         (["data.clean_source=x"], "sines"),

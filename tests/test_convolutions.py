@@ -13,7 +13,7 @@ LENGTHS = [2, 6, 16, 100, 128, 256]
 
 
 def reference(layer, signals):
-    """What torch's layer gives, in float64."""
+    """The output of torch's layer, in float64."""
     weight, bias = layer.weight.double(), layer.bias.double()
     if isinstance(layer, nn.ConvTranspose1d):
         return functional.conv_transpose1d(

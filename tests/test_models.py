@@ -11,9 +11,9 @@ from dan.configuration import resolve
 from dan.errors import UserError
 from dan.losses import improvement_loss, snr_spectrum_loss
 from dan.training import checkpoints
+from dan.training.checkpoints import load_generator
 from dan.training.state import new_training
-from dan.training.trained_generator import apply_generator, load_generator
-from models import build_discriminator, build_generator
+from models import apply_generator, build_discriminator, build_generator
 from presets import PRESETS
 
 
@@ -97,7 +97,6 @@ def spoil(weights, kind):
     changed = {
         "nan": values * float("nan"),
         "infinite": values / 0,
-        "zero": values * 0,
         "complex": values.to(torch.complex64),
         "integer": values.to(torch.int64),
         "double": values.double(),
@@ -111,7 +110,6 @@ def spoil(weights, kind):
     [
         ("nan", "not finite"),
         ("infinite", "not finite"),
-        ("zero", "nothing but zeros"),
         ("complex", "damaged"),
         ("integer", "do not fit"),
         ("double", "damaged"),

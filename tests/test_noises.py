@@ -10,14 +10,14 @@ from dan.signals.augmentation import in_room
 RATE = 8000
 
 
-@pytest.mark.parametrize("kind", noises.KINDS)
+@pytest.mark.parametrize("kind", noises.NOISE_KINDS)
 @pytest.mark.parametrize("rate", [256, 8000, 44_100])
 def test_every_kind_sounds_at_every_rate(kind, rate):
     for seed in range(20):
-        samples = noises.KINDS[kind](rate, rate, np.random.default_rng(seed))
+        samples = noises.NOISE_KINDS[kind](rate, rate, np.random.default_rng(seed))
         assert samples.shape == (rate,) and np.isfinite(samples).all()
         assert np.square(samples).mean() > 1e-12
-        again = noises.KINDS[kind](rate, rate, np.random.default_rng(seed))
+        again = noises.NOISE_KINDS[kind](rate, rate, np.random.default_rng(seed))
         np.testing.assert_array_equal(samples, again)
 
 
@@ -45,12 +45,12 @@ def test_mixtures_have_unit_power_and_name_their_loudest_part():
     names = set()
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        samples, name = noises.draw_noise(
+        samples, name = noises.draw_mixed_noise(
             RATE, RATE, rng, lambda rng=rng: rng.normal(size=RATE), lambda rng=rng: (rng.normal(size=RATE), "ship")
         )
         assert np.square(samples).mean() == pytest.approx(1, abs=1e-6)
         names.add(name)
-    assert {"babble", "ship", *noises.KINDS} == names
+    assert {"babble", "ship", *noises.NOISE_KINDS} == names
 
 
 def test_a_level_step_is_one_step():

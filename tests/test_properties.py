@@ -24,10 +24,9 @@ from dan.settings import list_settings
 from dan.signals.audio_files import read_recording
 from dan.signals.npy_files import read_signal
 from dan.signals.store import claim_files, manifest_path
-from dan.training.checkpoints import read_checkpoint, write_checkpoint
-from dan.training.run_folder import refuse_to_replace
+from dan.training.checkpoints import load_generator, read_checkpoint, write_checkpoint
+from dan.training.folder import refuse_to_replace
 from dan.training.state import new_training
-from dan.training.trained_generator import load_generator
 from dataset import StoredPairs
 from denoise import Denoiser, plan
 from presets import PRESETS

@@ -48,10 +48,9 @@ def test_the_four_scripts_in_sequence(overrides, tmp_path):
         "last.pt",
         "history.csv",
         "settings.txt",
-        "evaluation.json",
         ".lock",
     }
-    results = json.loads((tmp_path / "checkpoints/dan/evaluation.json").read_text())
+    results = json.loads((tmp_path / "images/dan/evaluation.json").read_text())
     assert results["signals"]["test"]["count"] == 20
     methods = results["signals"]["test"]["methods"]
     assert abs(methods["input"]["snr_db"]["mean"] + 2) < 1e-4
@@ -126,13 +125,13 @@ def test_no_file_of_a_person_is_replaced_by_an_evaluation(overrides, script, tmp
     assert script("train_gan", *overrides)[0] == 0
     monkeypatch.setattr(evaluate, "estimate_all", None)  # so that measuring would fail
     for options, name in (
-        ([], "checkpoints/dan/evaluation.json"),
+        ([], "images/dan/evaluation.json"),
         (["--compare", "dan"], "images/comparisons/dan/evaluation.json"),
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text('{"mine": 1}')
         code, _, err = script("evaluate", *options, *overrides)
-        assert code == 1 and name in one_error(err) and "not replaced" in one_error(err)
+        assert code == 1 and name in one_error(err) and "move it out" in one_error(err)
         assert (tmp_path / name).read_text() == '{"mine": 1}'
 
 

@@ -82,27 +82,9 @@ def test_fewer_signals_are_the_first_of_more():
         np.testing.assert_array_equal(a, b[:5])
 
 
-@pytest.mark.parametrize("factor", [0.55, 0.71, 0.8, 0.97])
-def test_long_signals_are_slowed_down_as_sines_are_at_both_ends(factor):
-    """Sines up to a quarter of the Nyquist frequency, of any phase: no whole number of periods."""
-    rng, samples = np.random.default_rng(0), np.arange(4000)
-    frequency, phase = rng.uniform(0.001, 0.125, (20, 3, 1)), rng.uniform(0, 7, (20, 3, 1))
-
-    def sines(speed):
-        return np.sin(2 * np.pi * frequency * speed * samples + phase).sum(1)
-
-    played = torch.from_numpy(sines(1)).unsqueeze(1)
-    slowed = sines.play_slower(played, [factor] * 20)[:, 0].numpy()
-    padded = 4000 + 2 * sines.CONTINUATION  # of which a factor makes a whole number of samples
-    error = np.abs(slowed - sines(padded / round(padded / factor)))
-    for part in (slice(0, 200), slice(200, -200), slice(-200, None)):
-        assert np.sqrt((error[:, part] ** 2).mean()) < 2e-3
-    assert torch.equal(sines.play_slower(played, [1.0] * 20), played)
-
-
 @pytest.mark.parametrize("at_once", [300, 70])
 def test_sines_are_counted_as_they_are_drawn(at_once, monkeypatch):
-    monkeypatch.setattr(sines, "PART", at_once * 256)
+    monkeypatch.setattr(sines, "SAMPLES_AT_ONCE", at_once * 256)
     data = described("dan", "data.num_components=1,5").data
     clean = sines.draw(data, "test", 300)[0]
     numbers = sines.count_sines(data, "test", 300)

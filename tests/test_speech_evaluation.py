@@ -15,10 +15,9 @@ from dan.evaluation import metrics, tables
 from dan.evaluation.recordings import measure_groups, print_groups
 from dan.evaluation.speech_baselines import log_mmse, log_mmse_gain
 from dan.output import figures
-from dan.output.listening import Example, listening_page, write_page
+from dan.output.listening import Example, write_page
 from dan.signals.sines import mix
-from dan.training.checkpoints import read_checkpoint
-from dan.training.trained_generator import load_generator
+from dan.training.checkpoints import load_generator, read_checkpoint
 
 RATE = 16_000
 
@@ -73,13 +72,13 @@ def test_groups_hold_the_means_of_their_signals(capsys):
 
 def test_an_estimator_gets_no_more_than_some_samples_at_once(monkeypatch):
     """Whole clips by the hundred took gigabytes."""
-    monkeypatch.setattr(tables, "PART", 250)
+    monkeypatch.setattr(tables, "ESTIMATED_AT_ONCE", 250)
     mixed, seen = np.random.default_rng(0).normal(size=(7, 100)), []
     halved = {"half": lambda x, snr, numbers: seen.append((len(x), numbers)) or x / 2}
-    estimates, values, _ = tables.estimate_all(mixed, mixed, None, halved, {}, None)
+    estimates, values, _ = tables.estimate_all(mixed, mixed, None, halved, {})
     assert seen == [(2, None)] * 3 + [(1, None)] and values == {"half": {}}
     np.testing.assert_array_equal(estimates["half"], mixed / 2)
-    tables.estimate_all(mixed, mixed, np.arange(7), halved, {}, None)
+    tables.estimate_all(mixed, mixed, np.arange(7), halved, {})
     assert [list(numbers) for _, numbers in seen[4:]] == [[0, 1], [2, 3], [4, 5], [6]]
 
 
@@ -99,10 +98,13 @@ def test_intelligibility_and_quality_are_measured():
 
 def test_a_listening_page_needs_nothing_else(tmp_path):
     sounds = {"noisy": 3 * voice(), "denoised": voice()}
-    page = listening_page(
+    path = tmp_path / "listen.html"
+    write_page(
+        path,
         "<Mine>",
         [Example("a & b", RATE, sounds, {"SI-SDR in dB": "1 → 9"}), Example("slow", 256, {"noisy": voice(rate=256)})],
     )
+    page = path.read_text("utf-8")
     assert "&lt;Mine&gt;" in page and "a &amp; b" in page and "1 → 9" in page
     assert not re.search(r'(src|href)="(?!data:)', page)
     players = re.findall(r'src="data:audio/wav;base64,([^"]+)"', page)
@@ -110,12 +112,10 @@ def test_a_listening_page_needs_nothing_else(tmp_path):
     np.testing.assert_allclose(noisy, 3 * denoised, atol=1e-3)  # at a common level
     assert np.abs(noisy).max() == pytest.approx(0.9, abs=1e-3)
     assert "too slow to be heard" in page and page.count("data:image/png") == 2
-    path = tmp_path / "listen.html"
-    write_page(path, "Mine", [Example("slow", 256, {"noisy": voice(rate=256)})])
-    figures.refuse_to_replace([path])
+    figures.refuse_foreign(tmp_path)
     path.write_text("my own page")
-    with pytest.raises(UserError, match="not replaced"):
-        figures.refuse_to_replace([path])
+    with pytest.raises(UserError, match="move it out of"):
+        figures.refuse_foreign(tmp_path)
 
 
 @pytest.fixture
@@ -163,14 +163,14 @@ def test_the_scripts_in_sequence_and_training_on(speech, script, tmp_path):
     page = tmp_path / "images/speech-own/listening.html"
     assert "data:audio/wav" in page.read_text() and str(page.parent) in out
     assert "on test signals" in page.read_text()
-    results = json.loads((folder / "evaluation.json").read_text())
+    results = json.loads((page.parent / "evaluation.json").read_text())
     assert list(results["signals"]) == ["validation", "test"]
     # Its generator alone is a denoiser, and one to train on, but no training to resume.
     alone = tmp_path / "alone.pt"
-    assert script("dan.training.trained_generator", folder / "best.pt", alone)[0] == 0
+    assert script("dan.training.checkpoints", folder / "best.pt", alone)[0] == 0
     assert alone.stat().st_size < (folder / "best.pt").stat().st_size / 3
     assert str(tmp_path).encode() not in alone.read_bytes()
-    code, _, err = script("dan.training.trained_generator", folder / "best.pt", alone)
+    code, _, err = script("dan.training.checkpoints", folder / "best.pt", alone)
     assert code == 1 and "exists" in one_error(err)
     first = load_generator(alone)[0].state_dict()
     code, out, err = script("train_gan", *own, "--restart", "--from", alone, "training.generator_lr=1e-9")

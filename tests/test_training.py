@@ -17,10 +17,9 @@ from config import REPOSITORY
 from create_data import create_data
 from dan.configuration import resolve
 from dan.errors import UserError
-from dan.training.checkpoints import read_checkpoint
-from dan.training.run_folder import resume
+from dan.training.checkpoints import load_generator, read_checkpoint
+from dan.training.folder import resume
 from dan.training.state import Training, best_epoch, decide, learning_rate_factor, new_training, patience_is_over
-from dan.training.trained_generator import load_generator
 from dataset import loaders
 from models import build_discriminator, build_generator
 from train_gan import train, train_epoch, validate
@@ -230,15 +229,6 @@ def test_a_resumed_training_equals_an_uninterrupted_one(stop, config, overrides,
     assert (config.checkpoint_folder / "history.csv").read_bytes() == history
 
 
-def test_a_slow_epoch_is_told_once(config, data, monkeypatch, capsys):
-    """Slow is more than twice as long as the fastest one, and long enough to be noticed."""
-    assert not train_gan.is_slow(spent=9.0, fastest=5.0) and train_gan.is_slow(11.0, 5.0)
-    assert not train_gan.is_slow(spent=0.03, fastest=0.01)
-    monkeypatch.setattr(train_gan, "is_slow", lambda spent, fastest: True)
-    trained(config)
-    assert capsys.readouterr().out.count("something else uses the processor") == 1
-
-
 def test_a_training_says_its_batches_and_learning_rates(overrides, data, capsys):
     train_gan.run_training(resolve("dan", [*overrides, "training.generator_lr=0.02"]))
     assert "batches of 8 signals; peak learning rates: generator 0.02" in capsys.readouterr().out
@@ -319,7 +309,7 @@ def test_an_optimisers_settings_are_those_of_the_run(config, data):
 
 
 def test_a_history_that_a_person_edited_is_not_replaced(config, data):
-    fingerprint = trained(config).data
+    fingerprint = trained(config).fingerprint
     path = config.checkpoint_folder / "history.csv"
     written = path.read_bytes()
     path.write_bytes(written + b"my notes\r\n")

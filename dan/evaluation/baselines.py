@@ -1,4 +1,4 @@
-"""What the denoisers are measured against: other estimators, and the bound of unbiased ones.
+"""Other estimators to measure the denoisers against, and the bound of unbiased ones.
 
 An estimator takes mixed signals (count, length) and returns estimates of the clean ones, float32 of
 the same shape. The lowpass knows the band; the Wiener filter knows the mean, the covariance and the

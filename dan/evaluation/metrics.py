@@ -1,4 +1,4 @@
-"""Measures of quality of an estimate: signal-to-noise ratios, noise reduction, and their summary.
+"""Measures of quality of an estimate: the columns of the table, and their summary.
 
 Signals are arrays of shape (..., length).
 """
@@ -16,6 +16,53 @@ try:
     import pesq
 except ImportError:
     pesq = None
+
+
+SPEECH_RATES = 8000, 16_000  # samples per second that PESQ is defined for
+
+
+def table_columns(data):
+    """{metric: (title, worst, function)}: the columns of the table for the signals of a DataConfig.
+
+    worst: which of a method's values is the worst, min or max. function: of clean, mixed and
+    estimate, each (count, length); it gives one value for each signal. STOI and PESQ are there for
+    recordings at rates of speech, where they are installed.
+    """
+    columns = {
+        "snr_db": ("SNR in dB", min, lambda clean, mixed, estimate: snr_db(clean, estimate)),
+        "snr_improvement_db": ("improvement", min, lambda clean, mixed, estimate: gain(snr_db, clean, mixed, estimate)),
+    }
+    if data.is_recorded:
+        columns["si_sdr_improvement_db"] = (
+            "SI-SDR improv.",
+            min,
+            lambda clean, mixed, estimate: gain(si_sdr, clean, mixed, estimate),
+        )
+        rate = data.sample_rate
+        if pystoi and rate >= SPEECH_RATES[0]:
+            columns["stoi"] = ("STOI", min, lambda clean, mixed, estimate: stoi(clean, estimate, rate))
+        if pesq and rate in SPEECH_RATES:
+            columns["pesq"] = ("PESQ", min, lambda clean, mixed, estimate: speech_quality(clean, estimate, rate))
+        return columns
+    inside, outside = (
+        lambda clean, mixed, estimate, place=place: band_noise_reduction(clean, mixed, estimate, data)[place]
+        for place in (0, 1)
+    )
+    return columns | {
+        "si_sdr_db": ("SI-SDR in dB", min, lambda clean, mixed, estimate: si_sdr(clean, estimate)),
+        "mean_absolute_error": (
+            "mean abs. error",
+            max,
+            lambda clean, mixed, estimate: mean_absolute_error(clean, estimate),
+        ),
+        "noise_reduction_in_band_db": ("in-band red. dB", min, inside),
+        "noise_reduction_out_of_band_db": ("out-of-band dB", min, outside),
+    }
+
+
+def gain(measure, clean, mixed, estimate):
+    """How much larger a measure is for the estimate than for the mixed signal."""
+    return measure(clean, estimate) - measure(clean, mixed)
 
 
 def snr_db(clean, estimate):

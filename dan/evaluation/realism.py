@@ -11,7 +11,14 @@ from dan.signals.sines import draw
 from models import Discriminator
 
 # Wider and deeper than the discriminators of the presets.
-SIZES = {"filters": 16, "depth": 4, "kernel_size": 16, "hidden_units": 64, "negative_slope": 0.1, "fourier": True}
+CLASSIFIER_SIZES = {
+    "filters": 16,
+    "depth": 4,
+    "kernel_size": 16,
+    "hidden_units": 64,
+    "negative_slope": 0.1,
+    "fourier": True,
+}
 NUM_TRAIN, NUM_TEST = 8000, 2000  # signals of either kind
 EPOCHS, BATCH_SIZE, PEAK_RATE = 6, 100, 3e-3
 
@@ -28,7 +35,7 @@ def realism_score(denoise, data, seed=0):
     clean, _, mixed = draw(family, "test", 2 * (NUM_TRAIN + NUM_TEST))
     kinds = [torch.from_numpy(x).unsqueeze(1) for x in (clean[::2], denoise(mixed[1::2]))]
     torch.manual_seed(seed)
-    network = Discriminator(**SIZES, length=data.length)
+    network = Discriminator(**CLASSIFIER_SIZES, length=data.length)
     train_classifier(network, [kind[NUM_TEST:] for kind in kinds], rng)
     with torch.inference_mode():
         clean_logits, denoised_logits = (network(kind[:NUM_TEST]) for kind in kinds)

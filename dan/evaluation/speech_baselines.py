@@ -10,17 +10,17 @@ from scipy import signal, special
 from dan.progress import track
 from dan.signals.audio_files import resample
 
-FRAME_SECONDS = 0.032
+LOG_MMSE_FRAME_SECONDS = 0.032
 QUIETEST = 0.15  # of the frames, which the noise is estimated from
 SMOOTHING = 0.98  # of the a-priori SNR
 LEAST_SNR = 10 ** (-25 / 10)
 RNNOISE_RATE = 48_000
-LOWEST_RATE = 8000  # they are made for speech, and noisereduce fails below
+LOWEST_SPEECH_RATE = 8000  # they are made for speech, and noisereduce fails below
 
 
-def all_recorded_baselines(sample_rate):
+def speech_baselines(sample_rate):
     """{method: function(mixed, sample_rate)}, those that are installed; none below rates of speech."""
-    if sample_rate < LOWEST_RATE:
+    if sample_rate < LOWEST_SPEECH_RATE:
         return {}
     baselines = {"log-MMSE": log_mmse}
     try:
@@ -52,7 +52,7 @@ def log_mmse(mixed, sample_rate):
     estimator" (1985), with the decision-directed a-priori SNR of their 1984 paper. The noise is
     taken as stationary: its power in each bin is the mean of the quietest frames.
     """
-    size = min(2 * round(FRAME_SECONDS * sample_rate / 2), mixed.shape[-1] // 2 * 2)
+    size = min(2 * round(LOG_MMSE_FRAME_SECONDS * sample_rate / 2), mixed.shape[-1] // 2 * 2)
     transform = {"nperseg": size, "noverlap": 3 * size // 4, "window": "hann"}
     spectrum = signal.stft(mixed, **transform)[2]
     power = np.abs(spectrum) ** 2

@@ -76,7 +76,7 @@ def sweep_snr_by_number(estimators, data, count):
 
 
 def measure_outside(estimators, data, count):
-    """What happens outside the family that `data` describes: {what: {method: output SNR in dB}}.
+    """Output SNRs outside the family that `data` describes: {what: {method: output SNR in dB}}.
 
     At the mean of the configured SNRs. Output SNRs are ratios of total energies; no bound holds.
     """

@@ -8,9 +8,8 @@ from dan.errors import UserError
 from dan.files import check_regular, write_bytes
 
 # A backend of the environment (a notebook's, or one that is not here) would be looked up by the
-# import already; only `show` needs one.
+# import already; figures without a window need none.
 BACKEND = os.environ.pop("MPLBACKEND", None)
-import matplotlib  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 if BACKEND is not None:
@@ -20,14 +19,8 @@ MARK = "Denoising Adversarial Network"  # in the header of every file that may b
 DPI = 110
 
 
-def save(figure, path, replace_any=False):
-    """Write a figure as PNG, making its folder.
-
-    A figure of this project is replaced. Raises UserError where another file has the name, unless
-    `replace_any` is given.
-    """
-    if not replace_any:
-        refuse_to_replace([path])
+def save(figure, path):
+    """Write a figure as PNG, making its folder; `refuse_foreign` says which folders are ours."""
     write_bytes(path, as_png(figure))
 
 
@@ -41,31 +34,16 @@ def as_png(figure):
     return image.getvalue()
 
 
-def refuse_to_replace(paths):
-    """Raise UserError if a file at one of the paths does not have MARK in its header."""
-    for path in filter(os.path.lexists, paths):
+def refuse_foreign(folder):
+    """Raise UserError for a file in a folder, or below, that does not have MARK in its header.
+
+    So what a run writes into the folder replaces nothing but the project's own.
+    """
+    for path in sorted(path for path in folder.rglob("*") if not path.is_dir() and not path.name.startswith(".")):
         check_regular(path)
         with open(path, "rb") as file:
             if MARK.encode() not in file.read(256):
-                raise UserError(
-                    f"{path} was not written by this version of the project, so it is not replaced; move it away"
-                )
-
-
-def show(figure):
-    """Open a window with the figure, or say that there is no screen; raises UserError likewise."""
-    try:
-        from matplotlib import pyplot  # looks for a screen, which nothing else here needs
-
-        if BACKEND:
-            matplotlib.use(BACKEND)
-        pyplot.figure(figure)
-    except (ImportError, ValueError) as error:
-        raise UserError(f"no window can be opened ({error}); unset MPLBACKEND") from error
-    if matplotlib.get_backend().lower() == "agg":
-        print("no screen here, so no window; the figure is in the file")
-    else:
-        pyplot.show()
+                raise UserError(f"{path} was not written by this version of the project; move it out of {folder}")
 
 
 def new_figure(rows=1, columns=1, **options):

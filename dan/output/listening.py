@@ -1,6 +1,6 @@
 """Sounds to listen to: WAV files, and pages, an HTML file with players that needs nothing else.
 
-page = listening_page("My recordings", [Example(name, sample_rate, sounds, figures)])
+write_page(path, "My recordings", [Example(name, sample_rate, sounds, figures)])
 """
 
 import base64
@@ -16,7 +16,7 @@ from dan.output import figures, plots
 from dan.signals.audio_files import resample
 
 WAV_RATE = 44_100
-LOWEST_RATE = 3000  # Hz, below which browsers play nothing
+LOWEST_HEARD_RATE = 3000  # Hz, below which browsers play nothing
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="generator" content="{mark}">
@@ -40,24 +40,20 @@ class Example(NamedTuple):
     name: str
     sample_rate: int
     sounds: dict
-    figures: dict = {}  # noqa: RUF012 {what: its value, as text}; a NamedTuple's is never changed
-
-
-def listening_page(title, examples):
-    """The page as text: for each example its players, its spectrograms and its figures."""
-    return PAGE.format(title=html.escape(title), mark=figures.MARK, body="\n".join(map(section, examples)))
+    figures: dict = {}  # noqa: RUF012 {name: value, as text}; a NamedTuple's is never changed
 
 
 def write_page(path, title, examples):
-    """Write the page to `path` at once."""
-    write_bytes(path, listening_page(title, examples).encode("utf-8", "replace"))
+    """Write a page to `path`: for each example its players, its spectrograms and its figures."""
+    page = PAGE.format(title=html.escape(title), mark=figures.MARK, body="\n".join(map(section, examples)))
+    write_bytes(path, page.encode("utf-8", "replace"))
 
 
 def section(example):
     """One example as HTML."""
     name, rate, sounds, facts = example
     loudest = max([1e-9, *(np.abs(x).max() for x in sounds.values() if len(x))])
-    if rate >= LOWEST_RATE:
+    if rate >= LOWEST_HEARD_RATE:
         players = "".join(
             f'<figure><figcaption>{html.escape(kind)}</figcaption><audio controls src="'
             f'{data_address("audio/wav", as_wav(0.9 / loudest * x, rate))}"></audio></figure>'
@@ -65,15 +61,14 @@ def section(example):
         )
     else:
         players = f"<p>{rate:,} samples per second: too slow to be heard.</p>"
-    rows = "".join(
-        f"<tr><th>{html.escape(what)}</th><td>{html.escape(value)}</td></tr>" for what, value in facts.items()
+    table = "".join(
+        f"<tr><th>{html.escape(key)}</th><td>{html.escape(value)}</td></tr>" for key, value in facts.items()
     )
-    table = f"<table>{rows}</table>" if rows else ""
     picture = figures.as_png(plots.spectrograms(sounds, rate))
     return (
         f'<section><h2>{html.escape(name)}</h2><div class="sounds">{players}</div>'
         f'<img alt="spectrograms" src="{data_address("image/png", picture)}">'
-        f"{table}</section>"
+        f"<table>{table}</table></section>"
     )
 
 
@@ -86,7 +81,7 @@ def write_wavs(paths, sounds, sample_rate):
 
 
 def as_wav(samples, sample_rate):
-    """Samples between −1 and 1 as the bytes of a WAV file of 16 bit, which tells who wrote it."""
+    """Samples between −1 and 1 as the bytes of a WAV file of 16 bit, with the project's mark."""
     content = io.BytesIO()
     with soundfile.SoundFile(content, "w", sample_rate, 1, "PCM_16", format="WAV") as file:
         file.comment = figures.MARK

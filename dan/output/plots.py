@@ -4,35 +4,52 @@ import numpy as np
 
 from dan.output.figures import new_figure
 
-# Colour-blind safe (Okabe and Ito), told apart in grey print too.
-COLOURS = {
-    "clean": "#000000",
-    "noise": "#CC79A7",
-    "mixed": "#888888",
-    "input": "#888888",
-    "lowpass": "#D55E00",
-    "denoised": "#0072B2",
-    "Wiener": "#E69F00",
-    "wavelet": "#B8860B",
-    "oracle": "#666666",
-    "general oracle": "#999999",
-    "NOMP": "#882255",
-    "spectral-any": "#CC3311",
-    "Cramér–Rao bound": "#000000",
-    "spectral": "#CC79A7",
-    "spectral-range": "#AA4499",
-    "dan": "#0072B2",
-    "dan-published": "#56B4E9",
-    "dan-small": "#009E73",
+# The colours of Okabe and Ito, which colour-blind readers tell apart.
+BLACK, ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = (
+    "#000000",
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#0072B2",
+    "#D55E00",
+    "#CC79A7",
+)
+GREY = "#888888"
+# Colour, line and marker of each kind of signal and each method: limits have no marker, lines of other methods are
+# broken, those of networks whole.
+STYLES = {
+    "clean": (BLACK, "-", None),
+    "noise": (PURPLE, "-", None),
+    "mixed": (GREY, "-", None),
+    "denoised": (BLUE, "-", None),
+    "input": (GREY, "-", None),
+    "Cramér–Rao bound": (BLACK, "--", None),
+    "oracle": (BLACK, ":", None),
+    "general oracle": (BLACK, "-.", None),
+    "lowpass": (ORANGE, "--", "s"),
+    "Wiener": (SKY, "--", "^"),
+    "wavelet": (GREEN, "--", "v"),
+    "NOMP": (VERMILLION, "--", "D"),
+    "dan": (BLUE, "-", "o"),
+    "dan-published": (SKY, "-", "s"),
+    "dan-small": (GREEN, "-", "^"),
+    "spectral": (PURPLE, "-", "D"),
+    "spectral-range": (ORANGE, "-", "v"),
+    "spectral-any": (VERMILLION, "-", "o"),
 }
-SPARE_COLOURS = ("#44AA99", "#332288", "#999933", "#661100", "#117733")
+SPARE_STYLES = [(colour, "-", marker) for marker in "Xp*" for colour in (BLUE, VERMILLION, GREEN, PURPLE, ORANGE)]
 SPECTROGRAM_SECONDS = 0.032
 SPECTROGRAM_COLUMNS = 1500
 
 
+def style_of(name):
+    """The style of a kind of signal or of a method; trainings with other names get a spare one."""
+    colour, line, marker = STYLES.get(name, SPARE_STYLES[sum(name.encode()) % len(SPARE_STYLES)])
+    return {"color": colour, "linestyle": line, "marker": marker}
+
+
 def colour_of(name):
-    """The colour of a kind of signal or of a method; presets of your own get a spare one."""
-    return COLOURS.get(name, SPARE_COLOURS[sum(name.encode()) % len(SPARE_COLOURS)])
+    return style_of(name)["color"]
 
 
 def created_data(examples, sample_rate):
@@ -96,7 +113,7 @@ def performance(history, settings, best_epoch):
     rows = 2 if any(row["phase"] == "adversarial" for row in history) else 1
     figure, axes = new_figure(rows, 2, figsize=(13, 3.75 * rows), sharex=True, squeeze=False)
     epochs = [row["epoch"] for row in history]
-    colours = ("#0072B2", "#D55E00", "#009E73")
+    colours = (BLUE, VERMILLION, GREEN)
     for axis, (title, names) in zip(axes.flat, panels.items(), strict=False):
         for name, colour in zip(names, colours, strict=False):
             label = name.replace("_", " ").replace("snr db", "SNR")
@@ -120,7 +137,7 @@ def performance(history, settings, best_epoch):
             axis.axvline(
                 settings.pretrain_epochs + 0.5, color="black", linestyle="--", linewidth=0.9, label="end of pretraining"
             )
-        axis.axvline(best_epoch, color="#CC79A7", linewidth=0.9, label=f"best epoch, {best_epoch}")
+        axis.axvline(best_epoch, color=PURPLE, linewidth=0.9, label=f"best epoch, {best_epoch}")
         axis.set_title(title)
         axis.grid(alpha=0.3)
         # Beside the axes, where it covers no curve.
@@ -140,23 +157,18 @@ def performance(history, settings, best_epoch):
 
 
 def improvement_distribution(improvements, signals):
-    """Histogram of the SNR improvement of every method.
+    """Cumulative distribution of the SNR improvement of every method.
 
     improvements: {method: array of one value in dB a signal}; signals: what they are, in words.
     """
     figure, axis = new_figure(figsize=(9, 4.5))
-    everything = np.concatenate(list(improvements.values()))
-    bins = np.linspace(np.floor(everything.min()), np.ceil(everything.max()), 60)
     for method, values in improvements.items():
-        axis.hist(
-            values,
-            bins,
-            color=colour_of(method),
-            alpha=0.6,
-            label=f"{method}: mean {values.mean():.1f} dB, worst {values.min():.1f} dB",
-        )
+        label = f"{method}: mean {values.mean():.1f} dB, worst {values.min():.1f} dB"
+        style = style_of(method) | {"marker": None}
+        axis.ecdf(values, **style, linewidth=1.6, label=label)
     axis.axvline(0, color="black", linewidth=0.9)
-    axis.set(title=f"SNR improvement on {signals}", xlabel="output SNR − input SNR in dB", ylabel="number of signals")
+    axis.set(title=f"SNR improvement on {signals}", xlabel="output SNR − input SNR in dB")
+    axis.set_ylabel("share of signals with less")
     axis.grid(alpha=0.3)
     axis.legend()
     return figure
@@ -275,19 +287,8 @@ def sweep_by_number(family, signals):
 
 def draw_methods(axis, values, results):
     """A curve for each method of {method: list of one number at each of `values`}."""
-    styles = {"oracle": ":", "general oracle": "-.", "Cramér–Rao bound": "--"}
     for method, snr in results.items():
-        reference = method in styles or method == "input"
-        axis.plot(
-            values,
-            snr,
-            styles.get(method, "-"),
-            marker=None if reference else "o",
-            markersize=4,
-            linewidth=1.5,
-            color=colour_of(method),
-            label=method,
-        )
+        axis.plot(values, snr, **style_of(method), markersize=4, linewidth=1.5, label=method)
     axis.grid(alpha=0.3)
 
 
@@ -298,7 +299,7 @@ def trade_off(curves, labels):
     labels: of the two axes.
     """
     figure, axes = new_figure(1, len(curves), figsize=(6 * len(curves) + 1, 4.8), squeeze=False)
-    colours = ("#0072B2", "#D55E00", "#009E73")
+    colours = (BLUE, VERMILLION, GREEN)
     for axis, (preset, members) in zip(axes[0], curves.items(), strict=True):
         for colour, (curve, points) in zip(colours, members.items(), strict=False):
             means = np.array([(np.mean(realism), np.mean(snr)) for _, realism, snr in points])

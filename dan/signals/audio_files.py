@@ -2,41 +2,26 @@
 
 import os
 from contextlib import contextmanager
-from math import gcd
+from math import ceil, prod
 from pathlib import Path
 
 import numpy as np
 import soundfile
-from scipy import signal
+import soxr
 
 from dan.errors import UserError
 from dan.files import check_regular
 
 PIECE = 2**16  # samples that are read at a time
-# Of the names of audio files, what libsndfile calls their formats.
-FORMATS = {
-    ".wav": "WAV",
-    ".flac": "FLAC",
-    ".ogg": "OGG",
-    ".mp3": "MP3",
-    ".aiff": "AIFF",
-    ".aif": "AIFF",
-    ".aifc": "AIFF",
-    ".au": "AU",
-    ".caf": "CAF",
-    ".oga": "OGG",
-    ".opus": "OGG",
-    ".rf64": "RF64",
-    ".snd": "AU",
-    ".sph": "NIST",
-    ".w64": "W64",
-}
+# The name that libsndfile has for the format of a file, by the file's suffix.
+FORMATS = {f".{name.lower()}": name for name in ("WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "RF64", "W64")}
+FORMATS |= {".aif": "AIFF", ".aifc": "AIFF", ".oga": "OGG", ".opus": "OGG", ".snd": "AU", ".sph": "NIST"}
 SUFFIXES = (*FORMATS, ".npy")
 SILENT = 1e-10  # root mean square; .npy recordings may be in any unit
 SILENT_SHARE = 0.01  # of the recording's root mean square
-FARTHEST_RATES = 1000  # the ratio of two sample rates beyond which resampling has no end
+FARTHEST_RATES = 1000  # the largest ratio of two sample rates; resampling beyond it would not end
 LOUDEST = 1e15  # the power of more than 1e19 overflows
-MOST_CHANNELS, LEAST_SAMPLES = 64, 256  # what is plainly (samples, channels) has so many
+MOST_CHANNELS, LEAST_SAMPLES = 64, 256  # of an array that is plainly (samples, channels)
 
 
 def find_recordings(folder):
@@ -67,10 +52,10 @@ def read_recording(path, sample_rate, npy_rate):
     """The signals in a file, a list of float32 arrays (samples,) at `sample_rate`.
 
     The channels of an audio file are averaged to one signal; an .npy array has one signal, or one
-    per row, at `npy_rate`. Raises UserError for what is unreadable, empty, silent or not finite.
+    per row, at `npy_rate`. Raises UserError if it is unreadable, empty, silent or not finite.
     """
     if path.suffix.lower() == ".npy":
-        signals, rate = read_rows(path), npy_rate
+        signals, rate = list(np.atleast_2d(map_array(path)).astype(np.float32)), npy_rate
     else:
         signals, rate = read_channels_averaged(path)
     if not sum(map(len, signals)):
@@ -111,7 +96,7 @@ def read_samples(file, count):
 
 
 def open_audio(path):
-    """An audio file opened for reading; raises UserError if it is none."""
+    """An audio file opened for reading; raises UserError if it cannot be read."""
     check_regular(path)
     try:
         path.open("rb").close()  # says why it cannot be opened, which libsndfile does not
@@ -146,37 +131,26 @@ def as_file_name(path):
     return str(path) if os.name == "nt" else os.fsencode(path)
 
 
-def read_rows(path):
-    """The rows of an .npy file, float32 (samples,) each; or UserError if it holds no signals."""
-    array = map_array(path)
-    if is_transposed(array):
-        raise UserError(
-            f"{path} has {array.shape} values, which looks like (samples, channels); "
-            "store its transpose, a row for each signal"
-        )
-    return list((np.atleast_2d(array).astype(np.float64) - zero_of(array.dtype)).astype(np.float32))
-
-
-def zero_of(dtype):
-    """The number that stands for no sound: the middle of the range of unsigned whole numbers."""
-    return 2.0 ** (8 * dtype.itemsize - 1) if dtype.kind == "u" else 0.0
-
-
 def is_transposed(array):
     """Whether an array is plainly (samples, channels), as soundfile reads, not the other way."""
     return array.ndim > 1 and array.shape[-1] <= MOST_CHANNELS < LEAST_SAMPLES <= array.shape[-2]
 
 
 def map_array(path):
-    """An .npy array of one signal, or one per row, as it lies on the disk, read when it is used."""
+    """An .npy array of one signal, or one per row, as it lies on the disk, read when it is used.
+
+    Raises UserError for anything else, and for an array that is plainly (samples, channels).
+    """
     check_regular(path)
     try:
         # Mapped, so that a header that promises more than the file holds takes no memory.
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # damaged headers lead numpy to errors of any kind
         raise UserError(f"{path} is unreadable (no .npy array)") from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or array.ndim > 2 or array.ndim == 0:
-        raise UserError(f"{path} is not an array of numbers with one signal, or one per row")
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fi" or array.ndim not in (1, 2):
+        raise UserError(f"{path} is not an array of signed numbers with one signal, or one per row")
+    if is_transposed(array):
+        raise UserError(f"{path} {array.shape} looks like (samples, channels); store its transpose, a signal per row")
     return array
 
 
@@ -186,11 +160,34 @@ def are_far_apart(rate, other):
 
 
 def resample(signals, from_rate, to_rate):
-    """Polyphase resampling along the last axis; float32. Nothing is done where the rates agree."""
+    """Resample along the last axis; float32, ceil(samples · to_rate / from_rate) samples."""
+    count = -(-signals.shape[-1] * to_rate // from_rate)
+    pieces = resample_pieces([signals.astype(np.float32, copy=False)], from_rate, to_rate)
+    return np.concatenate(list(pieces), axis=-1)[..., :count]
+
+
+def resample_pieces(pieces, from_rate, to_rate):
+    """Resample a recording in pieces, float32 (..., samples) each; nothing is done for equal rates.
+
+    All pieces together may be longer than the recording by a sample of the lower rate.
+    """
     if from_rate == to_rate:
-        return signals.astype(np.float32, copy=False)
-    common = gcd(from_rate, to_rate)
-    return signal.resample_poly(signals, to_rate // common, from_rate // common, axis=-1).astype(np.float32)
+        yield from pieces
+        return
+    stream = None
+    for piece in pieces:
+        channels = piece.shape[:-1]
+        stream = stream or soxr.ResampleStream(from_rate, to_rate, prod(channels), "float32")
+        yield resample_piece(stream, piece)
+    if stream:
+        # soxr may round the number of samples down; with these zeros there are always enough.
+        yield resample_piece(stream, np.zeros((*channels, ceil(from_rate / to_rate)), np.float32), last=True)
+
+
+def resample_piece(stream, piece, last=False):
+    """The next samples of a resampled recording; soxr takes (samples, channels)."""
+    rows = np.asarray(piece).reshape(prod(piece.shape[:-1]), -1)  # soxr refuses a memmap
+    return stream.resample_chunk(rows.T, last).T.reshape(*piece.shape[:-1], -1)
 
 
 def is_silent(samples, relative_to=0.0):

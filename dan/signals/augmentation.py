@@ -9,7 +9,7 @@ from scipy import signal
 from dan.signals.noises import equalised
 from dan.signals.sines import draw_range
 
-SPEED_STEP = 0.02  # speeds are multiples of it, so that lengths stay friendly to the transform
+SPEED_STEPS = 50  # speeds are multiples of 1/50, which keeps resampling fast
 ROOM_SHARE = 0.3
 EQUALISED_SHARE = 0.5
 LOWPASS_SHARE = 0.1
@@ -23,7 +23,7 @@ def varied(draw_passage, data, rng):
     recoloured, and some sound as in a room.
     """
     rate, speed = data.sample_rate, draw_range(data.clean_speed, None, rng)
-    size = round(data.length * round(speed / SPEED_STEP) * SPEED_STEP)
+    size = round(data.length * round(speed * SPEED_STEPS) / SPEED_STEPS)
     samples = draw_passage(size)
     if size != data.length:
         samples = signal.resample(samples, data.length)
@@ -40,7 +40,7 @@ def varied(draw_passage, data, rng):
 
 
 def in_room(samples, rate, rng):
-    """With an echo that decays by 60 dB in 0.1 to 0.6 s, 3 to 20 dB below the direct sound.
+    """The samples with an echo that decays by 60 dB in 0.1 to 0.6 s, 3 to 20 dB below the direct sound.
 
     Exponentially decaying noise: Polack's model of late reverberation (1988).
     """

@@ -1,22 +1,22 @@
 """Synthesised noise of many kinds, drawn on the fly: hiss, hum, engines, sirens, clicks, babble.
 
 Each kind is a function (length, rate, rng) of samples, samples per second and a numpy Generator;
-it gives float64 (length,) of any level. `draw_noise` mixes kinds, as real places do, and varies
-them: what a denoiser meets is hardly ever one pure kind.
+it gives float64 (length,) of any level. `draw_mixed_noise` mixes kinds, as real places do, and
+varies them: the noise in a recording is hardly ever of one pure kind.
 """
 
 import numpy as np
 from scipy import signal
 
-LOWEST = 20.0  # Hz, below which no kind has anything to hear
+LOWEST_HEARD = 20.0  # Hz, below which no kind has anything to hear
 BABBLE_SHARE = 0.12  # of the noise signals, where there are voices to make it of
-VOICES = 3, 8  # fewest and most, in babble
+VOICES_IN_BABBLE = 3, 8  # fewest and most, in babble
 
 
 def coloured(length, rate, rng):
     """Gaussian noise with a power ∝ f^slope: rising (violet) to falling twice as fast as brown."""
     slope = rng.uniform(-3, 1.5)
-    return filtered(rng.normal(size=length), rate, lambda f: np.maximum(f, LOWEST) ** (slope / 2))
+    return filtered(rng.normal(size=length), rate, lambda f: np.maximum(f, LOWEST_HEARD) ** (slope / 2))
 
 
 def band(length, rate, rng):
@@ -111,7 +111,7 @@ def impacts(length, rate, rng):
     return signal.fftconvolve(blows, ring)[:length]
 
 
-KINDS = {
+NOISE_KINDS = {
     "coloured": coloured,
     "band": band,
     "hum": hum,
@@ -123,7 +123,7 @@ KINDS = {
 }
 
 
-def draw_noise(length, rate, rng, draw_voice=None, draw_recording=None):
+def draw_mixed_noise(length, rate, rng, draw_voice=None, draw_recording=None):
     """One to three kinds of noise, varied and mixed: (length,), float64, of power 1; and a name.
 
     The name is that of the loudest kind. draw_voice: a function that gives a passage (length,) of
@@ -137,11 +137,11 @@ def draw_noise(length, rate, rng, draw_voice=None, draw_recording=None):
         if draw_recording and rng.random() < 0.5:
             part, name = draw_recording()
         else:
-            name = str(rng.choice(list(KINDS)))
-            part = KINDS[name](length, rate, rng)
+            name = str(rng.choice(list(NOISE_KINDS)))
+            part = NOISE_KINDS[name](length, rate, rng)
         parts.append(part)
         names.append(name)
-    # The first is the loudest; what comes to it is up to 20 dB less.
+    # The first is the loudest; the others are up to 20 dB below it.
     noise = sum(unit_power(part) * 10 ** (-rng.uniform(0, 20) / 20 * (number > 0)) for number, part in enumerate(parts))
     if rng.random() < 0.5:
         noise = equalised(noise, rate, 12, rng)
@@ -152,13 +152,13 @@ def draw_noise(length, rate, rng, draw_voice=None, draw_recording=None):
 
 def babble(draw_voice, rng):
     """Several people at once, some nearer than others."""
-    count = rng.integers(VOICES[0], VOICES[1] + 1)
+    count = rng.integers(VOICES_IN_BABBLE[0], VOICES_IN_BABBLE[1] + 1)
     return sum(unit_power(draw_voice()) * rng.uniform(0.4, 1) for _ in range(count))
 
 
 def equalised(samples, rate, most, rng):
-    """Through a smooth random filter: up to `most` dB more or less, from octave to octave."""
-    knots = np.geomspace(LOWEST, rate / 2, 8)
+    """The samples through a smooth random filter that changes octaves by up to `most` dB."""
+    knots = np.geomspace(LOWEST_HEARD, rate / 2, 8)
     gains = rng.uniform(-most, most, len(knots))
     return filtered(samples, rate, lambda f: 10 ** (np.interp(np.log(np.maximum(f, 1)), np.log(knots), gains) / 20))
 
@@ -177,7 +177,7 @@ def filtered(samples, rate, response):
 
 
 def swelling(length, rate, rng):
-    """A gain (length,) that comes and goes, regularly or not, at 0.3 to 30 times a second."""
+    """A gain (length,) that rises and falls, regularly or not, 0.3 to 30 times a second."""
     speed, depth = draw_frequency(0.3, 30, rng), rng.uniform(0, 1)
     if rng.random() < 0.5:
         course = np.sin(2 * np.pi * (speed * np.arange(length) / rate + rng.random()))

@@ -1,4 +1,4 @@
-"""The signal mathematics: synthesis, mixing, and playing slower.
+"""The signal mathematics: sums of sines, mixing with noise, and slowing down.
 
 Signals are arrays of shape (..., length); functions of clean, noise and mixed work on numpy
 arrays and on torch tensors alike where their docstring says so.
@@ -11,13 +11,12 @@ import numpy as np
 import torch
 
 SPLITS = ("train", "validation", "test")
-CONTINUATION = 64  # samples
-PART = 2**24  # samples that are drawn at once
+SAMPLES_AT_ONCE = 2**24  # of the signals that are drawn or measured together
 
 
 def signals_at_once(data):
     """How many signals are drawn, or measured, at once."""
-    return max(1, PART // data.length)
+    return max(1, SAMPLES_AT_ONCE // data.length)
 
 
 def draw(data, split, count, clean=None, noise=None):
@@ -32,7 +31,7 @@ def draw(data, split, count, clean=None, noise=None):
 
 
 def draw_in_parts(data, split, count, clean=None, noise=None):
-    """What `draw` gives, part by part, so that it need not fit into memory."""
+    """The signals of `draw`, part by part, so that they need not fit into memory."""
     for chosen, (for_clean, for_noise, for_snr) in parts(data, split, count):
         size = chosen.stop - chosen.start
         some = draw_clean(data, size, for_clean) if clean is None else clean[chosen]
@@ -160,30 +159,3 @@ def _sines(length, factor):
 @cache
 def _inverse_sines(length):
     return np.linalg.pinv(_sines(length, 1), rcond=1e-7)
-
-
-def play_slower(signals, factors):
-    """The beginnings of signals (count, 1, length) x as x(factor · t), tensors; factors (count,).
-
-    A factor of at most 1, rounded such that whole numbers of samples become whole numbers. For
-    signals that are too long for `slowing_matrix`: the spectrum filled up with zeros. That takes
-    a signal as periodic, so it is continued first, turned round its first and its last sample and
-    faded out. The error is below 0.1 % of the level for frequencies up to a quarter of the Nyquist
-    frequency; above, it reaches 1.4 % in the first 200 samples.
-    """
-    length = signals.shape[-1]
-    margin = min(CONTINUATION, length - 1)
-    fade = 0.5 - 0.5 * torch.cos(math.pi * torch.arange(margin, device=signals.device) / margin)
-    slowed = signals.clone()
-    for index, factor in enumerate(factors):
-        if factor < 1:
-            x = signals[index]
-            before = fade * (2 * x[..., :1] - x[..., 1 : margin + 1].flip(-1))
-            after = fade.flip(-1) * (2 * x[..., -1:] - x[..., -margin - 1 : -1].flip(-1))
-            spectrum = torch.fft.rfft(torch.cat([before, x, after], -1))
-            size = length + 2 * margin
-            bins = torch.arange(spectrum.shape[-1], device=x.device)
-            spectrum = spectrum * torch.exp(2j * math.pi * margin / size * bins)
-            longer = round(size / factor)
-            slowed[index] = torch.fft.irfft(spectrum, longer)[..., :length] * (longer / size)
-    return slowed

@@ -1,4 +1,4 @@
-"""The data folder: what is where, whose it is, the manifest, and reading signals with checks.
+"""The data folder: where its files are, which of them are the project's own, the manifest, and reading with checks.
 
 One float32 .npy file per signal, in {train,validation,test}/{clean,noise,mixed}/; WAV copies of
 the first signals in resampled/; the recordings that training signals are streamed from, in
@@ -9,38 +9,26 @@ written in place: the manifest, written last, says that they are complete.
 import hashlib
 import json
 import os
-import re
-from dataclasses import fields, replace
-from pathlib import Path
+from dataclasses import asdict
 
 import numpy as np
 import torch
 
-from dan.checks import MOST_STORED
 from dan.configuration import resolve
 from dan.errors import ConfigurationError, UserError
 from dan.files import write_atomically, write_bytes
 from dan.settings import as_text
 from dan.signals.audio_files import map_array
-from dan.signals.npy_files import CURE, header_of, read_signals
-from dan.signals.sines import SPLITS
+from dan.signals.npy_files import CURE, npy_header, read_signals
+from dan.signals.splits import Recording
 
-KINDS = ("clean", "noise", "mixed")
-
-
-def stored_counts(data):
-    """Number of signals in each split that is stored.
-
-    Streamed training signals are not; nor are test signals of sines, which are drawn afresh.
-    """
-    train = {} if data.stream else {"train": data.num_train}
-    test = {"test": data.num_validation} if data.is_recorded else {}
-    return train | {"validation": data.num_validation} | test
+SIGNAL_KINDS = ("clean", "noise", "mixed")
+PAUSE_SECONDS = 0.3  # of silence after each stored recording of clean signals, so that voices do not run together
 
 
-def signal_path(split, kind, index):
-    """Path of the index-th signal (from 0) below the data folder; file numbers begin at 1."""
-    return f"{split}/{kind}/{kind}_{index + 1:04d}.npy"
+def signal_name(kind, index):
+    """The file name of the index-th signal, from 0; the numbers in the names begin at 1."""
+    return f"{kind}_{index + 1:04d}.npy"
 
 
 def wav_path(split, kind):
@@ -53,74 +41,50 @@ def recordings_path(kind):
     return f"recordings/{kind}.npy"
 
 
-def written_files(counts, streamed=()):
-    """Every path below the data folder that create_data.py writes.
+def written_files(counts, streamed):
+    """All paths below the data folder that create_data.py writes, but for the manifest.
 
-    For these split counts and these kinds of recordings to stream from.
+    counts: {split: number of signals}; streamed: the kinds of recordings to stream from.
     """
     yield from map(recordings_path, streamed)
     for split, count in counts.items():
-        for kind in KINDS:
+        for kind in SIGNAL_KINDS:
             yield wav_path(split, kind)
-            yield from (signal_path(split, kind, index) for index in range(count))
-
-
-def is_written(name, counts):
-    """Whether a path below the data folder is among `written_files(counts)`."""
-    for split, count in counts.items():
-        for kind in KINDS:
-            number = re.fullmatch(rf"{split}/{kind}/{kind}_([0-9]+)\.npy", name)
-            if name == wav_path(split, kind) or (
-                number and 0 < int(number[1]) <= count and name == signal_path(split, kind, int(number[1]) - 1)
-            ):
-                return True
-    return False
+            yield from (f"{split}/{kind}/{signal_name(kind, index)}" for index in range(count))
 
 
 def claim_files(folder, counts, streamed=()):
-    """Make the folders and remove what an earlier run wrote and this one will not.
+    """Make the folders, and remove the files that an earlier run wrote, so that all names are free.
 
-    Until the complete manifest is written, one marked incomplete says which files are ours. Raises
-    UserError where a file that no run wrote has a name that this run needs.
+    Until the complete manifest is written, one marked incomplete says which files are the project's
+    own. Raises UserError, before anything is removed, where a file that no run wrote has a name
+    that this run needs.
     """
-    first_run = not manifest_path(folder).exists()
-    manifest = {"counts": {}, "streamed": {}} if first_run else read_manifest(folder)
-    earlier, before = manifest["counts"], manifest["streamed"]
+    earlier = read_manifest(folder) if manifest_path(folder).exists() else {"counts": {}, "streamed": []}
+    own = set(written_files(earlier["counts"], earlier["streamed"]))
     needed = set(written_files(counts, streamed))
-    present = {
-        path.relative_to(folder).as_posix()
-        for part in (*SPLITS, "resampled", "recordings")
-        for path in (folder / part).rglob("*")
-        if not path.is_dir() and path.name != ".gitkeep"
-    }
-    # Asked one by one as well: what lies behind a linked folder is not found in it.
-    present |= {name for name in needed - present if os.path.lexists(folder / name)}
-    ours = {name for name in present if is_written(name, earlier) or name in map(recordings_path, before)}
-    in_the_way = sorted((present & needed) - ours)
-    if in_the_way:
-        raise UserError(
-            f"{folder / in_the_way[0]} is not in the manifest {manifest_path(folder)}, so "
-            f"it is not replaced; move it away, or choose another folder with paths.data="
-        )
-    for path in {(folder / name).parent for name in needed}:
-        path.mkdir(parents=True, exist_ok=True)
-    both = {split: max(counts.get(split, 0), earlier.get(split, 0)) for split in counts | earlier}
-    write_manifest(folder, {"complete": False, "counts": both, "streamed": sorted({*streamed, *before})})
-    for name in present & ours - needed:
-        (folder / name).unlink()
-    unknown = sorted(present - ours)
-    if unknown:
-        print(f"left {len(unknown)} files in {folder} that create_data.py did not write, such as {unknown[0]}")
+    for name in sorted(needed - own):
+        if os.path.lexists(folder / name):
+            raise UserError(
+                f"{folder / name} is not in the manifest {manifest_path(folder)}, so it is not replaced; "
+                "move it away, or choose another folder with paths.data="
+            )
+    for name in own:
+        (folder / name).unlink(missing_ok=True)
+    for place in {(folder / name).parent for name in needed}:
+        place.mkdir(parents=True, exist_ok=True)
+    write_manifest(folder, {"complete": False, "counts": counts, "streamed": list(streamed)})
 
 
-def save_recordings(folder, kind, recordings, sample_rate, pause=0):
-    """Write Recordings in a row, each with `pause` zeros after it; returns what the manifest says.
+def save_recordings(folder, kind, recordings, sample_rate):
+    """Write Recordings in a row, a pause after each clean one; returns what the manifest says of them.
 
     They are read and written one by one, so that they need not fit into the memory together.
     """
-    path, names, lengths, digest = folder / recordings_path(kind), [], [], hashlib.sha256()
-    with write_atomically(path) as file:
-        file.write(header_of(0))
+    names, lengths, digest = [], [], hashlib.sha256()
+    pause = round(PAUSE_SECONDS * sample_rate) if kind == "clean" else 0
+    with write_atomically(folder / recordings_path(kind)) as file:
+        file.write(npy_header(0))
         for name, samples in recordings:
             stored = np.pad(samples, (0, pause))
             file.write(stored)
@@ -128,22 +92,23 @@ def save_recordings(folder, kind, recordings, sample_rate, pause=0):
             names.append(name)
             lengths.append(len(stored))
         file.seek(0)
-        file.write(header_of(sum(lengths)))
+        file.write(npy_header(sum(lengths)))
     seconds = (sum(lengths) - pause * len(lengths)) / sample_rate
-    print(
-        f"train: {kind} signals are drawn from {len(names)} recording{'s' * (len(names) > 1)}, {seconds:,.1f} s in all"
-    )
+    number = f"{len(names)} recording{'s' * (len(names) > 1)}"
+    print(f"train: {kind} signals are drawn from {number}, {seconds:,.1f} s in all")
     return {"seconds": seconds, "names": names, "lengths": lengths, "checksum": digest.hexdigest()}
 
 
+def checksum(content):
+    """SHA-256 of an array's bytes, or of a dictionary as JSON."""
+    if isinstance(content, dict):
+        content = json.dumps(content, sort_keys=True).encode()
+    return hashlib.sha256(content).hexdigest()
+
+
 def fingerprint(manifest):
-    """What tells these signals from all others: SHA-256 of the checksums of all splits."""
-    return hashlib.sha256(json.dumps(manifest["checksums"], sort_keys=True).encode()).hexdigest()
-
-
-def checksum(array):
-    """SHA-256 of the array's bytes."""
-    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
+    """Tells these signals from all others: SHA-256 of the checksums of all splits."""
+    return checksum(manifest["checksums"])
 
 
 def manifest_path(folder):
@@ -151,52 +116,39 @@ def manifest_path(folder):
 
 
 def write_manifest(folder, manifest):
-    """Replace the manifest at once, never in part."""
-    write_bytes(manifest_path(folder), json.dumps(manifest, indent=1).encode())
+    """Replace the manifest at once, never in part; it carries a checksum of its own."""
+    text = json.dumps(manifest | {"checksum": checksum(manifest)}, indent=1)
+    write_bytes(manifest_path(folder), text.encode())
 
 
 def read_manifest(folder):
-    """The manifest as a dictionary; raises UserError if it is missing or damaged."""
+    """The manifest as a dictionary; raises UserError if it is missing or not as it was written."""
     path = manifest_path(folder)
     try:
         manifest = json.loads(path.read_bytes())
-        counts = manifest["counts"]
-        if not {"validation"} <= set(counts) <= set(SPLITS) or not all(
-            type(count) is int and 0 < count <= MOST_STORED for count in counts.values()
-        ):
-            raise ValueError("counts are the numbers of signals in the stored splits")
-        if not set(manifest.setdefault("streamed", {})) <= {"clean", "noise"}:
-            raise ValueError("streamed are recordings of clean signals and of noise")
+        if manifest.pop("checksum") != checksum(manifest):
+            raise ValueError("it was changed")
     except FileNotFoundError:
         raise UserError(f"{path} is missing; {CURE}") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path} is damaged; move the files in {folder} away and {CURE}") from error
+        raise UserError(f"{path} is damaged, or of another version; move {folder} away and {CURE}") from error
     return manifest
 
 
 def complete_manifest(folder):
     """The manifest of a finished creation; raises UserError, with the cure, otherwise."""
-    manifest, path = read_manifest(folder), manifest_path(folder)
-    if manifest.get("complete") is not True:
-        raise UserError(f"{path} says that create_data.py was cut short; {CURE}")
-    checksums = manifest.get("checksums")
-    if not isinstance(checksums, dict) or not all(
-        isinstance(checksums.get(split), dict) and set(KINDS) <= checksums[split].keys() for split in manifest["counts"]
-    ):
-        raise UserError(f"{path} lacks checksums, as that of an earlier version does; {CURE}")
-    stored, preset = manifest.get("data"), manifest.get("preset")
-    if not (isinstance(stored, dict) and isinstance(preset, dict) and isinstance(preset.get("data"), dict)):
-        raise UserError(f"{path} lacks settings, as that of an earlier version does; {CURE}")
-    if (stored.get("clean_source") or stored.get("noise_source")) and "test" not in checksums:
-        raise UserError(f"{path} lacks test signals, as that of an earlier version does; {CURE}")
+    manifest = read_manifest(folder)
+    if not manifest["complete"]:
+        raise UserError(f"{manifest_path(folder)} says that create_data.py was cut short; {CURE}")
     return manifest
 
 
 def check_manifest(config):
     """The complete manifest that fits the configuration; raises UserError otherwise."""
-    manifest, path = complete_manifest(config.data_folder), manifest_path(config.data_folder)
-    for name, created, own in unlike(config.data, manifest["data"]):
-        raise UserError(f"{path} has data.{name}={created}, the configuration has {own}; {CURE}")
+    manifest = complete_manifest(config.data_folder)
+    others = differences(config.data, manifest["data"])
+    if others:
+        raise UserError(f"{manifest_path(config.data_folder)} has {', '.join(others.values())}; {CURE}")
     return manifest
 
 
@@ -208,105 +160,79 @@ def as_created(config, overrides):
     """
     manifest, path = complete_manifest(config.data_folder), manifest_path(config.data_folder)
     given = {override.partition("=")[0] for override in overrides}
-    others = [
-        f"data.{name}={created} (here {own})"
-        for name, created, own in unlike(config.data, manifest["data"])
-        if f"data.{name}" in given
-    ]
+    others = [text for key, text in differences(config.data, manifest["data"]).items() if key in given]
     if others:
         raise UserError(f"{path} has {', '.join(others)}; leave that out, or {CURE}")
-    if manifest["preset"].get("name") == config.preset:
-        for name, before, now in unlike(resolve(config.preset).data, manifest["preset"]["data"]):
-            if f"data.{name}" not in given:
-                raise UserError(
-                    f"{path} was created when preset {config.preset} had data.{name}="
-                    f"{before}, and it has {now} now; {CURE}"
-                )
+    if manifest["preset"]["name"] == config.preset:
+        edited = differences(resolve(config.preset).data, manifest["preset"]["data"])
+        others = [text for key, text in edited.items() if key not in given]
+        if others:
+            raise UserError(f"{path} was created when preset {config.preset} had {', '.join(others)}; {CURE}")
     created = [
-        f"data.{name}={as_text(plain(manifest['data'].get(name)))}"
-        for name in (item.name for item in fields(config.data))
-        if f"data.{name}" not in given
+        f"data.{name}={as_setting(manifest['data'][name])}"
+        for name in as_stored(config.data)
+        if name in manifest["data"] and f"data.{name}" not in given
     ]
     return resolve(config.preset, [*overrides, *created], config.name)
 
 
-def unlike(data, stored):
-    """(name, stored value, own value) of the settings in which a DataConfig differs from a stored.
+def differences(data, stored):
+    """{key: "key=stored value (here own value)"} of the settings in which a DataConfig differs from a stored one.
 
-    Sources are compared by their last names. Where training signals are streamed, their number is
-    the size of an epoch and may differ.
+    Where training signals are streamed, their number is the size of an epoch and may differ.
     """
-    sources = {name: str(stored.get(name, "")) for name in ("clean_source", "noise_source")}
-    own, created = data.by_last_names(), replace(data, **sources).by_last_names()
-    for item in fields(data):
-        one, other = plain(stored.get(item.name)), getattr(data, item.name)
-        if item.name in sources:
-            same = getattr(own, item.name) == getattr(created, item.name)
-        else:
-            same = one == other or (item.name == "num_train" and stored.get("stream"))
-        if not same:
-            yield item.name, as_text(one), as_text(other)
+    free = ("num_train",) if stored.get("stream") else ()
+    return {
+        f"data.{name}": f"data.{name}={as_setting(stored.get(name))} (here {as_setting(own)})"
+        for name, own in as_stored(data).items()
+        if own != stored.get(name) and name not in free
+    }
 
 
-def plain(value):
-    """A value of a setting as JSON gives it back, as it was."""
-    return tuple(value) if isinstance(value, list) else value
+def as_stored(data):
+    """The settings of a DataConfig as JSON gives them back, folders of recordings by their last names."""
+    return json.loads(json.dumps(asdict(data.by_last_names())))
+
+
+def as_setting(value):
+    """A stored value as it is written in an override."""
+    return as_text(tuple(value) if isinstance(value, list) else value)
 
 
 def noise_kinds(config):
     """The kind of noise in each test signal, a list of names; None for other data."""
-    return check_manifest(config).get("noise_kinds")
+    return check_manifest(config)["noise_kinds"]
 
 
 def load_recordings(config, kind):
-    """What training signals are streamed from: (samples in a row, float32, names, lengths).
+    """The recordings that training signals are streamed from: samples in a row, and Recordings in it.
 
-    kind: "clean" or "noise". Read from the disk as they are used; None if there are none. Raises
-    UserError if they are missing or were changed.
+    kind: "clean" or "noise". The samples, float32 (samples,), are read from the disk as they are
+    used. None and None where there are no recordings. Raises UserError for missing or changed ones.
     """
-    manifest, path = check_manifest(config), config.data_folder / recordings_path(kind)
+    stored, path = check_manifest(config)["streamed"].get(kind), config.data_folder / recordings_path(kind)
+    if stored is None:
+        return None, None
     try:
-        facts = manifest["streamed"].get(kind)
-        if facts is None:
-            return None
-        names, lengths = facts["names"], facts["lengths"]
         samples = map_array(path)
-        if (
-            samples.dtype != np.float32
-            or samples.shape != (sum(lengths),)
-            or len(names) != len(lengths)
-            or checksum(samples) != facts["checksum"]
-        ):
-            raise ValueError("changed")
     except UserError as error:
         raise UserError(f"{error}; {CURE}") from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} was changed after create_data.py wrote it; {CURE}") from error
-    return samples, names, lengths
+    if checksum(samples) != stored["checksum"]:
+        raise UserError(f"{path} was changed after create_data.py wrote it; {CURE}")
+    parts = np.split(samples, np.cumsum(stored["lengths"])[:-1])
+    return samples, [Recording(name, part) for name, part in zip(stored["names"], parts, strict=True)]
 
 
 def stored_recordings(config):
-    """For each clean training signal the number of the recording it comes from; None for sines.
-
-    Raises UserError if the manifest does not say so.
-    """
+    """For each clean training signal the number of the recording it comes from; None for sines."""
     manifest = check_manifest(config)
-    if not manifest["data"].get("clean_source"):
+    if not manifest["data"]["clean_source"]:
         return None
     if config.data.stream:
         raise ConfigurationError(
             "training.feature_network=pretrained learns from stored recordings; give data.stream=false to all scripts"
         )
-    numbers, count = manifest.get("recordings"), manifest["counts"]["train"]
-    if (
-        not isinstance(numbers, list)
-        or len(numbers) != count
-        or not all(type(number) is int and 0 <= number < 2**31 for number in numbers)
-    ):
-        raise UserError(
-            f"{manifest_path(config.data_folder)} does not say which recordings the signals come from; {CURE}"
-        )
-    return np.unique(numbers, return_inverse=True)[1]
+    return np.unique(manifest["recordings"], return_inverse=True)[1]
 
 
 def load_signals(config, split, kind, device="cpu"):
@@ -314,9 +240,9 @@ def load_signals(config, split, kind, device="cpu"):
 
     Raises UserError, naming the file and the cure.
     """
-    folder, manifest = config.data_folder, check_manifest(config)
-    names = [Path(signal_path(split, kind, index)).name for index in range(manifest["counts"][split])]
-    array = read_signals(folder / split / kind, names, config.data.length, f"reading {split} {kind}")
-    if checksum(array) != manifest["checksums"][split][kind]:
-        raise UserError(f"{folder / split / kind} was changed after create_data.py wrote it; {CURE}")
-    return torch.from_numpy(array).unsqueeze(1).to(device)
+    folder, manifest = config.data_folder / split / kind, check_manifest(config)
+    names = [signal_name(kind, index) for index in range(manifest["counts"][split])]
+    signals = read_signals(folder, names, config.data.length, f"reading {split} {kind}")
+    if checksum(signals) != manifest["checksums"][split][kind]:
+        raise UserError(f"{folder} was changed after create_data.py wrote it; {CURE}")
+    return torch.from_numpy(signals).unsqueeze(1).to(device)

@@ -1,4 +1,4 @@
-"""The feature network: it learns to analyse clean signals; the feature loss compares what it sees.
+"""The feature network: it learns to analyse clean signals; the feature loss compares its activations.
 
 Its labels come for free. Of sines: how many a signal has, and where they lie. Of recordings: which
 one a signal was cut from. After Germain, Chen, Koltun, "Speech Denoising with Deep Feature Losses"
@@ -23,29 +23,22 @@ FEWEST_SINES = 6  # up to which numbers are told apart, even where data.num_comp
 STEPS, BATCH_SIZE, PEAK_RATE = 600, 64, 3e-3
 
 
-def uses_feature_network(settings):
-    return bool(settings.feature_weight) and settings.feature_network == "pretrained"
-
-
 def build_feature_network(config):
     """A feature network with new weights, drawn from `training.seed`, frozen.
 
     Raises UserError if all signals come from one recording, which cannot be told from others.
     """
     recordings = stored_recordings(config)
-    if recordings is None:
-        outputs = BANDS + most_sines(config.data)
-    elif (outputs := max(recordings) + 1) < 2:
+    outputs = BANDS + most_sines(config.data) if recordings is None else max(recordings) + 1
+    if outputs < 2:
         raise UserError(
-            "the clean signals come from one recording alone, and "
-            "training.feature_network=pretrained learns to tell several apart; "
-            "add recordings, or take the discriminator"
+            "the clean signals come from one recording alone, and training.feature_network=pretrained learns to tell "
+            "several apart; add recordings, or take the discriminator"
         )
     torch.manual_seed(config.training.seed)
     sizes = SIZES | {"length": config.data.length, "outputs": outputs}
-    network = build(
-        "feature network", Discriminator, sizes, "take shorter signals, or training.feature_network=discriminator"
-    )
+    cure = "take shorter signals, or training.feature_network=discriminator"
+    network = build("feature network", Discriminator, sizes, cure)
     return network.eval().requires_grad_(False)
 
 

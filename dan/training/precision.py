@@ -1,17 +1,30 @@
 """Choosing the precision of training, network by network: bfloat16 where it is fast and right.
 
 On some processors, bfloat16 convolutions of some shapes return garbage without a word, and a
-training goes wrong that looks well. So nothing is taken on trust: each network is tried.
+training goes wrong that looks well. So each network is tried first.
 """
 
 import copy
-import os
 
 import torch
 from torch.nn import functional
 
 LARGEST_ERROR = 0.02
 LONG_KERNEL = 64  # samples; from here on the Fourier transform beats bfloat16 without AMX
+
+
+def choose_precisions(state, pairs, settings):
+    """{network: (precision, reason)} for both networks of a Training, each tried on a batch of (clean, mixed)."""
+    clean, mixed = (signals.to(state.device) for signals in pairs)
+    both = torch.cat([clean, mixed])
+    if settings.adversary == "latent":
+        with torch.no_grad():
+            both = state.generator.eval().encode(both)
+    labels = (torch.arange(len(both), device=both.device) < len(clean)).float()
+    return {
+        "generator": choose_precision(settings.precision, state.generator, mixed, clean),
+        "discriminator": choose_precision(settings.precision, state.discriminator, both, labels),
+    }
 
 
 def choose_precision(wanted, network, inputs, targets):
@@ -47,15 +60,12 @@ def is_fast(network, device):
     if device.type != "cpu":
         return False
     capabilities = torch.cpu.get_capabilities()
-    # oneDNN, which does the convolutions, can be told to leave out the newer instructions.
-    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()
-    allowed = limit in ("ALL", "DEFAULT")
-    if capabilities.get("amx_bf16") and (allowed or "AMX" in limit):
+    if capabilities.get("amx_bf16"):
         return True
     has_long = any(
         getattr(module, "fourier", False) and module.kernel_size[0] >= LONG_KERNEL for module in network.modules()
     )
-    return bool(capabilities.get("avx512_bf16") and not has_long and (allowed or "AMX" in limit or "BF16" in limit))
+    return bool(capabilities.get("avx512_bf16")) and not has_long
 
 
 def autocast(precision, device):

@@ -1,7 +1,6 @@
 """The state of a training: both networks, their optimisers, their precision, and the history."""
 
 import math
-import os
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -10,14 +9,14 @@ from torch import nn
 
 from dan.configuration import to_dict
 from dan.errors import ConfigurationError, UserError
-from dan.processes import shared, synchronised
-from dan.training.precision import autocast, choose_precision
-from dan.training.trained_generator import load_weights
+from dan.processes import shared
+from dan.training.checkpoints import load_generator, load_weights
+from dan.training.feature_network import build_feature_network
+from dan.training.precision import autocast
 from models import build_discriminator, build_generator
 
-NETWORKS = ("generator", "discriminator")
 OPTIMIZERS = ("generator_optimizer", "discriminator_optimizer")
-CLEARLY = 0.05  # of what was learnt: by so much, at least, an earlier epoch is better than the last
+CLEAR_MARGIN = 0.05  # share of the whole fall of the loss, by which an earlier epoch must be better than the last
 
 
 @dataclass
@@ -28,13 +27,16 @@ class Training:
     discriminator: nn.Module
     generator_optimizer: torch.optim.Optimizer
     discriminator_optimizer: torch.optim.Optimizer
+    feature_network: nn.Module | None = None  # the pretrained one, where the loss asks for it
     history: list = field(default_factory=list)
     seconds: float = 0.0
-    # For each network the precision that it trains with, and the reason.
-    precision: dict = field(default_factory=lambda: dict.fromkeys(NETWORKS, ("float32", "unset")))
-    feature_network: nn.Module | None = None  # the pretrained one, where the loss asks for it
-    data: str = ""  # the fingerprint of the signals that it is trained on
+    # {network: (precision, reason)}
+    precision: dict = field(default_factory=lambda: dict.fromkeys(("generator", "discriminator"), ("float32", "unset")))
+    fingerprint: str = ""  # of the training signals
     shared: tuple = ()  # both networks, as processes train them together
+
+    def __post_init__(self):
+        self.shared = self.generator, self.discriminator
 
     @property
     def epoch(self):
@@ -45,8 +47,11 @@ class Training:
     def device(self):
         return next(self.generator.parameters()).device
 
-    def __post_init__(self):
-        self.shared = self.generator, self.discriminator
+    @property
+    def networks(self):
+        """{name: network} of those that a checkpoint keeps."""
+        networks = {"generator": self.generator, "discriminator": self.discriminator}
+        return networks | ({"feature_network": self.feature_network} if self.feature_network else {})
 
     @contextmanager
     def sharing(self, compiles=False):
@@ -66,11 +71,6 @@ class Training:
         finally:
             self.shared = self.generator, self.discriminator
 
-    @property
-    def networks(self):
-        """The names of those that a checkpoint keeps."""
-        return NETWORKS if self.feature_network is None else (*NETWORKS, "feature_network")
-
     def autocast(self, network):
         """The context in which "generator" or "discriminator" trains."""
         return autocast(self.precision[network][0], self.device)
@@ -78,11 +78,11 @@ class Training:
     def activations(self, settings, adversarial):
         """The function that gives the features of signals for the feature loss; None without one.
 
-        The discriminator's are worth nothing before it trains.
+        Those of the discriminator are useless before it trains.
         """
         if not settings.feature_weight:
             return None
-        if settings.feature_network == "pretrained":
+        if self.feature_network:
             return self.feature_network.activations
         return self.discriminator.activations if adversarial else None
 
@@ -93,30 +93,30 @@ class Training:
         self.discriminator_optimizer.param_groups[0]["lr"] = factor * settings.discriminator_lr
 
     def checkpoint(self, config):
-        """What a checkpoint holds of it; see dan/training/checkpoints.py."""
-        states = {part: getattr(self, part).state_dict() for part in self.networks + OPTIMIZERS}
+        """The contents of a checkpoint; see dan/training/checkpoints.py."""
         return {
             "config": to_dict(config),
             "epoch": self.epoch,
             "history": self.history,
             "seconds": self.seconds,
             "precision": self.precision,
-            "data": self.data,
+            "data": self.fingerprint,
             "threads": torch.get_num_threads(),
-            **states,
+            **{name: network.state_dict() for name, network in self.networks.items()},
+            **{name: getattr(self, name).state_dict() for name in OPTIMIZERS},
         }
 
     def restore(self, checkpoint, path):
         """Go back to where the checkpoint at `path` was taken; raises UserError if it does not fit."""
-        for network in self.networks:
-            load_weights(getattr(self, network), checkpoint.get(network), path)
-        for fact in ("history", "seconds", "precision", "data"):
-            setattr(self, fact, checkpoint[fact])
+        for name, network in self.networks.items():
+            load_weights(network, checkpoint.get(name), path)
+        self.history, self.seconds = checkpoint["history"], checkpoint["seconds"]
+        self.precision, self.fingerprint = checkpoint["precision"], checkpoint["data"]
         try:
-            adversarial = any(row["phase"] == "adversarial" for row in checkpoint["history"])
-            for name, trained in zip(OPTIMIZERS, (self.epoch, adversarial), strict=True):
-                restore_optimizer(getattr(self, name), checkpoint[name]["state"], trained)
-        except Exception as error:  # what is wrong in them leads to errors of any kind
+            has_stepped = self.epoch > 0, any(row["phase"] == "adversarial" for row in self.history)
+            for name, stepped in zip(OPTIMIZERS, has_stepped, strict=True):
+                restore_optimizer(getattr(self, name), checkpoint[name]["state"], stepped)
+        except Exception as error:  # damaged ones lead to errors of any kind
             raise UserError(
                 f"{path} has an optimiser that is damaged or does not fit its networks; train anew with --restart"
             ) from error
@@ -125,23 +125,39 @@ class Training:
 def new_training(config, device):
     """Networks with new weights, drawn from `training.seed`, and their optimisers."""
     torch.manual_seed(config.training.seed)
-    networks = [synchronised(build(config).to(device), device) for build in (build_generator, build_discriminator)]
+    networks = [build(config).to(device) for build in (build_generator, build_discriminator)]
     optimizers = [
         torch.optim.Adam(network.parameters(), betas=(0.9, config.training.adam_beta2), fused=True)
         for network in networks
     ]
-    return Training(*networks, *optimizers)
+    pretrained = config.training.feature_weight and config.training.feature_network == "pretrained"
+    return Training(*networks, *optimizers, build_feature_network(config).to(device) if pretrained else None)
+
+
+def take_generator(generator, config, path):
+    """Load the weights of the checkpoint at `path` into a generator, to train it on.
+
+    Raises ConfigurationError where it is of another size, or for another sample rate.
+    """
+    source, stored = load_generator(path)
+    rates = stored.data.sample_rate, config.data.sample_rate
+    if stored.generator != config.generator or rates[0] != rates[1]:
+        raise ConfigurationError(
+            f"{path} has another generator than this run (preset {stored.preset}, {rates[0]:,} samples per second; "
+            f"here {config.preset}, {rates[1]:,}); give the preset and the generator.* that it was trained with"
+        )
+    generator.load_state_dict(source.state_dict())
 
 
 @torch.no_grad()
-def restore_optimizer(optimizer, stored, trained):
-    """Give Adam what a checkpoint holds of each parameter, if there was a step; no setting of it.
+def restore_optimizer(optimizer, stored, stepped):
+    """Give Adam its stored state of each parameter, if it has stepped; its settings stay those of this run.
 
-    Raises ValueError or another error where that is missing, of another shape or type than the
-    parameter, not finite or, of squares and numbers of steps, below zero.
+    Raises ValueError or another error where that is missing, of another shape or type than the parameter, not finite
+    or, of squares and numbers of steps, below zero.
     """
     restored = optimizer.state_dict()
-    parameters = optimizer.param_groups[0]["params"] if trained else []
+    parameters = optimizer.param_groups[0]["params"] if stepped else []
     if stored.keys() != set(range(len(parameters))):
         raise ValueError("not one state for each parameter")
     for number, parameter in enumerate(parameters):
@@ -158,25 +174,11 @@ def restore_optimizer(optimizer, stored, trained):
     optimizer.load_state_dict(restored)
 
 
-def probe_precision(state, pairs, settings):
-    """{network: (precision, reason)}, each tried on a batch of pairs (clean, mixed)."""
-    clean, mixed = (signals.to(state.device) for signals in pairs)
-    both = torch.cat([clean, mixed])
-    if settings.adversary == "latent":
-        with torch.no_grad():
-            both = state.generator.eval().encode(both)
-    labels = (torch.arange(len(both), device=both.device) < len(clean)).float()
-    return {
-        "generator": choose_precision(settings.precision, state.generator, mixed, clean),
-        "discriminator": choose_precision(settings.precision, state.discriminator, both, labels),
-    }
-
-
 def learning_rate_factor(settings, epochs_done):
-    """What the learning rates are multiplied by.
+    """The factor of both learning rates after so many epochs.
 
-    One-cycle: a linear warm-up to 1, then half a cosine to 0 (after Smith, Topin,
-    "Super-Convergence", 2018). Halving: the published recipe.
+    One-cycle: a linear warm-up to 1, then half a cosine to 0 (after Smith, Topin, "Super-Convergence", 2018). Halving:
+    the published recipe.
     """
     if settings.schedule == "halving":
         return 0.5 ** (int(epochs_done) // settings.lr_halving_epochs)
@@ -200,12 +202,10 @@ def best_epoch(history):
 def decide(history, settings, num_validation=math.inf):
     """Note in the last row of the history whether its generator is kept.
 
-    It is if its validation reconstruction loss is the lowest so far: the one loss that an
-    adversarial game leaves comparable from epoch to epoch. And the last epoch of a one-cycle
-    training is kept unless the best one so far is clearly better, by a twentieth of what was learnt
-    in all, or by 1 / √num_validation of it: its learning rates are annealed, and which of the last
-    epochs is lowest says more of the validation signals than of the generators, the more the fewer
-    they are.
+    It is kept if its validation reconstruction loss is the lowest so far: in an adversarial game only this loss can be
+    compared from epoch to epoch. The last epoch of a one-cycle training, whose learning rates are annealed, is kept
+    unless the best one so far is clearly better: by a twentieth of the whole fall of the loss, or by 1 /
+    √num_validation of it, since few validation signals tell little about the order of the last epochs.
     """
     *earlier, last = history
     if not earlier:
@@ -213,13 +213,13 @@ def decide(history, settings, num_validation=math.inf):
         return
     best = best_epoch(earlier)
     ended = settings.schedule == "one-cycle" and last["epoch"] >= settings.max_epochs
-    share = max(CLEARLY, num_validation**-0.5) if ended else 0
+    share = max(CLEAR_MARGIN, num_validation**-0.5) if ended else 0
     margin = share * (loss_of(history[0]) - loss_of(best))
     last["kept"] = loss_of(last) < loss_of(best) + margin
 
 
 def loss_of(row):
-    """What epochs are compared by."""
+    """The loss by which epochs are compared."""
     return row["validation_reconstruction_loss"]
 
 
@@ -230,23 +230,3 @@ def patience_is_over(history, settings):
     pretraining = 0 if settings.adversary == "none" else settings.pretrain_epochs
     since = max(best_epoch(history)["epoch"], pretraining)
     return history[-1]["epoch"] - since >= settings.patience
-
-
-def choose_device(name):
-    """The torch device of that name; `auto` takes CUDA, else MPS, else the CPU."""
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()  # some names are known and hold no numbers
-    except Exception as error:  # torch has errors of every kind for a device that is not there
-        raise ConfigurationError(f"training.device={name} is not available here; use auto, cpu, cuda or mps") from error
-    return device
-
-
-def make_deterministic():
-    """The same seed gives the same result on one machine."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS's condition for it
-    torch.use_deterministic_algorithms(True, warn_only=True)

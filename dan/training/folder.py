@@ -6,13 +6,13 @@ import io
 import torch
 
 from dan.errors import ConfigurationError, UserError
-from dan.files import remove_leftovers, write_bytes
+from dan.files import write_bytes
 from dan.processes import is_first
 from dan.settings import as_text, list_settings
 from dan.training.checkpoints import read_checkpoint, write_checkpoint
 from dan.training.state import best_epoch, learning_rate_factor
 
-OUTPUTS = ("best.pt", "last.pt", "history.csv", "settings.txt", "evaluation.json")
+OUTPUTS = ("best.pt", "last.pt", "history.csv", "settings.txt")
 FREE_SECTIONS = ("evaluation", "paths")  # have no part in a training
 
 
@@ -38,17 +38,11 @@ def move_aside(folder):
     print(f"moved the earlier training to {aside}")
 
 
-def clear_leftovers(folder):
-    """Remove what trainings that were killed left half-written; call it under the lock."""
-    for name in OUTPUTS:
-        remove_leftovers(folder / name)
-
-
 def resume(state, config, fingerprint):
     """Bring a new training to where last.pt was taken; call it under the lock.
 
-    fingerprint: of the training signals. Raises UserError if that training had other settings or
-    other signals, or if the file is missing or damaged.
+    fingerprint: of the training signals. Raises UserError if that training had other settings or other signals, or if
+    the file is missing or damaged.
     """
     path = config.checkpoint_folder / "last.pt"
     checkpoint = read_checkpoint(path, state.device)
@@ -59,55 +53,57 @@ def resume(state, config, fingerprint):
             "create the same again, or train anew with --restart"
         )
     state.restore(checkpoint, path)
-    threads = checkpoint.get("threads")
-    if isinstance(threads, int) and threads != torch.get_num_threads():
-        print(
-            f"the number of threads was {threads} and is {torch.get_num_threads()}, so the last "
-            "bits may differ; training.threads sets it"
-        )
-    before, after = checkpoint["config"].training, config.training
-    if before.max_epochs != after.max_epochs and state.epoch < after.max_epochs:
-        old, new = (learning_rate_factor(settings, state.epoch) for settings in (before, after))
-        print(
-            f"training.max_epochs was {before.max_epochs} and is {after.max_epochs}: the "
-            "learning rates follow the new schedule from here on, so this is not the training "
-            f"that {after.max_epochs} epochs from the start would be (now {new:.2g} of their "
-            f"peak, before {old:.2g})"
-        )
+    tell_differences(state.epoch, checkpoint, config.training)
     if state.history and is_first():
         check_history(state.history, path.parent)
         write_history(state.history, path.parent)  # a run may have died between last.pt and this
 
 
-def check_settings(config, trained, path):
-    """Raise ConfigurationError for a setting that the training at `path` had otherwise."""
-    if trained.preset != config.preset:
+def check_settings(config, stored, path):
+    """Raise ConfigurationError for a setting that the training at `path`, of the Config `stored`, had otherwise."""
+    if stored.preset != config.preset:
         raise ConfigurationError(
-            f"{path} was trained with preset {trained.preset}, this run has "
-            f"{config.preset}; resume with the same, or train anew with "
-            "--restart"
+            f"{path} was trained with preset {stored.preset}, this run has {config.preset}; "
+            "resume with the same, or train anew with --restart"
         )
-    stored = {key: value for key, value, _ in list_settings(trained)}
+    before = {key: value for key, value, _ in list_settings(stored)}
     for key, value, item in list_settings(config):
         free = key.split(".")[0] in FREE_SECTIONS or item.metadata.get("free_on_resume")
-        if not free and stored.get(key) != value:
+        if not free and before.get(key) != value:
             raise ConfigurationError(
-                f"{path} was trained with {key}={stored.get(key)}, this run has {value}; resume "
-                "with the same settings, or train anew with --restart"
+                f"{path} was trained with {key}={before.get(key)}, this run has {value}; "
+                "resume with the same settings, or train anew with --restart"
             )
+
+
+def tell_differences(epoch, checkpoint, settings):
+    """Print the differences from the training in the checkpoint that are allowed, and change the result."""
+    threads, before = checkpoint.get("threads"), checkpoint["config"].training
+    if isinstance(threads, int) and threads != torch.get_num_threads():
+        print(
+            f"the number of threads was {threads} and is {torch.get_num_threads()}, so the last "
+            "bits may differ; training.threads sets it"
+        )
+    if before.max_epochs != settings.max_epochs and epoch < settings.max_epochs:
+        print(
+            f"training.max_epochs was {before.max_epochs} and is {settings.max_epochs}: the learning rates follow the "
+            f"new schedule from here on (now {learning_rate_factor(settings, epoch):.2g} of their peak, before "
+            f"{learning_rate_factor(before, epoch):.2g}); the result is not that of {settings.max_epochs} epochs "
+            "from the start"
+        )
 
 
 def save(state, config):
     """Write best.pt if the last epoch is the best, last.pt, history.csv and, once, settings.txt."""
     folder, checkpoint = config.checkpoint_folder, state.checkpoint(config)
-    if best_epoch(state.history) is state.history[-1]:
-        write_checkpoint(folder / "best.pt", checkpoint)
-    write_checkpoint(folder / "last.pt", checkpoint)
-    write_history(state.history, folder)
     if len(state.history) == 1:
         lines = [f"{key}={as_text(value)}" for key, value, _ in list_settings(config)]
         text = "\n".join([f"--preset {config.preset} --name {config.name}", *lines, ""])
         write_bytes(folder / "settings.txt", text.encode())
+    if best_epoch(state.history) is state.history[-1]:
+        write_checkpoint(folder / "best.pt", checkpoint)
+    write_checkpoint(folder / "last.pt", checkpoint)
+    write_history(state.history, folder)
 
 
 def check_history(history, folder):
