@@ -126,11 +126,25 @@ class ShortTimeGeneratorConfig:
     level_frames: int = setting(31, "frames to either side that the level is taken over", low=1, high=4096)
 
 
+@dataclass(frozen=True)
+class CausalGeneratorConfig:
+    channels: int = setting(40, "numbers that describe a band", low=1, high=1024)
+    bands: int = setting(24, "bands that the spectrum is split into", low=1, high=64)
+    blocks: int = setting(3, "blocks of a recurrent layer and a layer of all bands", low=0, high=64)
+    shared_channels: int = setting(8, "numbers of each band that all bands see", low=1, high=1024)
+    shared_units: int = setting(256, "hidden units of the layer of all bands", low=1, high=65_536)
+    frame_length: int = setting(
+        512, "samples of a frame; frames overlap by half", low=16, high=2**14, power_of_two=True
+    )
+    look_ahead: int = setting(0, "frames that are heard before one is denoised", low=0, high=64)
+
+
 # How checkpoints and presets call each kind of generator; models.py has their networks.
 GENERATOR_KINDS = {
     "waveform": WaveformGeneratorConfig,
     "spectral": SpectralGeneratorConfig,
     "short-time": ShortTimeGeneratorConfig,
+    "causal": CausalGeneratorConfig,
 }
 
 

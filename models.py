@@ -17,7 +17,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from config import ShortTimeGeneratorConfig, SpectralGeneratorConfig, WaveformGeneratorConfig
+from config import CausalGeneratorConfig, ShortTimeGeneratorConfig, SpectralGeneratorConfig, WaveformGeneratorConfig
+from dan.causal import CausalGenerator
 from dan.configuration import parse_arguments
 from dan.errors import ConfigurationError, run
 from dan.fourier_convolutions import LongConv1d, LongConvTranspose1d
@@ -346,6 +347,7 @@ GENERATORS = {
     WaveformGeneratorConfig: WaveformGenerator,
     SpectralGeneratorConfig: SpectralGenerator,
     ShortTimeGeneratorConfig: ShortTimeGenerator,
+    CausalGeneratorConfig: CausalGenerator,
 }
 
 

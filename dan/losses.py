@@ -58,6 +58,42 @@ def speech_loss(denoised, clean, mixed):
     return snr_spectrum_loss(denoised, clean, mixed) + ENVELOPE_WEIGHT * envelopes
 
 
+def asymmetric_loss(denoised, clean, mixed):
+    """Output SNR, and compressed complex spectra, in which what is missing counts more than what is left over.
+
+    Signals (batch, 1, length); the same at every level. To half the negative output SNR in bels come
+    the mean squared differences of short-time magnitudes to the power of 0.3, twice where speech was
+    taken away, and of the complex spectra with those magnitudes. After Braun, Tashev, "A consolidated
+    view of loss functions for supervised deep learning-based speech enhancement" (2021), and Wang et
+    al., "VoiceFilter-Lite" (2020), for the asymmetry.
+    """
+    denoised, clean = levelled(denoised, clean, mixed)
+    error = (denoised - clean).square().mean(-1)
+    (complex_denoised, magnitude_denoised), (complex_clean, magnitude_clean) = map(
+        compressed_complex_spectrum, (denoised, clean)
+    )
+    missing = magnitude_clean - magnitude_denoised
+    magnitudes = missing.square().mean() + functional.relu(missing).square().mean()
+    spectra = (complex_denoised - complex_clean).square().mean()
+    return 0.5 * torch.log10(error + 1e-3).mean() + 5 * (magnitudes + spectra)
+
+
+def compressed_complex_spectrum(signals):
+    """(real and imaginary part, magnitude) of short-time spectra, magnitudes to the power of 0.3.
+
+    Of signals (batch, 1, length) of unit power.
+    """
+    size = min(SPECTRUM_FRAME, signals.shape[-1])
+    window = torch.hann_window(size, device=signals.device)
+    spectrum = torch.view_as_real(
+        torch.stft(signals.squeeze(1), size, max(1, size // 2), window=window, center=False, return_complex=True)
+        / size**0.5
+    )
+    power = spectrum.square().sum(-1) + 1e-6
+    scale = power**-0.35
+    return spectrum * scale.unsqueeze(-1), scale * power.sqrt()
+
+
 def levelled(denoised, clean, mixed):
     """Denoised and clean over the root of the clean power plus a hundredth of the mixed one.
 
@@ -134,6 +170,7 @@ RECONSTRUCTION_LOSSES = {
     "improvement": improvement_loss,
     "SNR+spectrum": snr_spectrum_loss,
     "speech": speech_loss,
+    "asymmetric": asymmetric_loss,
 }
 
 
