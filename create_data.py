@@ -59,7 +59,7 @@ def create_data(config):
         for kind, source in (("clean", data.clean_source), ("noise", data.noise_folder))
         if source
     }
-    counts, clean, numbers = cut_splits(recordings.get("clean"), stored_counts(data), data)
+    counts, clean, numbers, voices = cut_splits(recordings.get("clean"), stored_counts(data), data)
     noise, noise_kinds = draw_noise_splits(recordings.get("noise"), clean, counts, data)
     to_stream = {kind: splits["train"] for kind, splits in recordings.items() if data.stream}
     claim_files(folder, counts, to_stream)
@@ -74,6 +74,7 @@ def create_data(config):
             "data": as_stored(data),
             "preset": {"name": config.preset, "data": as_stored(resolve(config.preset).data)},
             "recordings": numbers,
+            "voices": voices,
             "noise_kinds": noise_kinds,
             "streamed": streamed,
         },

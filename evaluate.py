@@ -35,7 +35,7 @@ from dan.files import write_bytes
 from dan.output import plots, saving
 from dan.output.listening import write_wavs
 from dan.signals.sines import count_sines, draw, unknowns_per_sine
-from dan.signals.store import as_created, load_signals, noise_kinds
+from dan.signals.store import as_created, load_signals, signal_groups
 from dan.training.checkpoints import load_generator, read_checkpoint
 from dan.training.overview import list_trainings, print_differences
 from models import apply_generator, count_parameters
@@ -203,8 +203,9 @@ def measure(config, denoisers, estimators, folder):
         paths = {kind: folder / f"sounds/{number + 1:02d}_{kind.replace('/', '.')}.wav" for kind in sounds}
         write_wavs(paths, sounds, config.data.sample_rate)
     if config.data.is_recorded:
-        kinds = noise_kinds(config)
-        results["groups"] = measure_groups(values, clean, mixed, kinds)
+        names = signal_groups(config)
+        kinds = names.get("by kind of noise")
+        results["groups"] = measure_groups(values, clean, mixed, names)
         print_groups(results["groups"], columns)
         name, page = next(iter(denoisers)), folder / "listening.html"
         write_examples(page, clean, mixed, estimates, values, name, kinds, columns, config.data.sample_rate)

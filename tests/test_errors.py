@@ -38,6 +38,15 @@ SMALL = {
         "generator.kernel_size=16",
     ],
     "spectral": ["generator.channels=4", "generator.blocks=1"],
+    "causal": [
+        "generator.channels=4",
+        "generator.bands=4",
+        "generator.blocks=1",
+        "generator.shared_units=8",
+        "data.sample_rate=8000",
+        "data.duration=0.25",
+        "generator.frame_length=256",
+    ],
     "short-time": [
         "generator.channels=4",
         "generator.levels=2",

@@ -107,7 +107,7 @@ def test_resampling_keeps_the_tone_and_removes_what_would_alias(rate):
 def test_segments_follow_each_other_and_silent_ones_are_left_out(capsys):
     samples = np.concatenate([tone(1), np.zeros(RATE, np.float32), tone(1.25, 600)])
     found = [Recording("long", samples), Recording("short", tone(0.25))]
-    segments, numbers = cut_segments(found, 9, described("audio").data)
+    segments, numbers, _ = cut_segments(found, 9, described("audio").data)
     assert segments.shape == (4, RATE) and numbers.tolist() == [0, 0, 0, 1]
     assert "1 silent" in capsys.readouterr().out
     np.testing.assert_array_equal(segments[:2].ravel(), np.r_[samples[:RATE], samples[2 * RATE :][:RATE]])
@@ -269,7 +269,8 @@ def shared(tmp_path):
         data = described("audio", "data.stream=true", *overrides).data
         splits = read_splits(str(tmp_path / "source"), data)
         return {
-            split: {round(float(samples.max()), 2) for _, samples in recordings} for split, recordings in splits.items()
+            split: {round(float(samples.max()), 2) for _, samples, _ in recordings}
+            for split, recordings in splits.items()
         }
 
     return share
@@ -316,7 +317,7 @@ def test_rows_of_one_array_never_give_the_same_instants_to_two_splits(files, tmp
         np.save(tmp_path / f"leads{number}.npy", np.stack([time + 1e5 * number] * 12))
     data = described("audio", "data.stream=true").data
     instants = {
-        split: {instant for _, samples in recordings for instant in samples.tolist()}
+        split: {instant for _, samples, _ in recordings for instant in samples.tolist()}
         for split, recordings in read_splits(tmp_path, data).items()
     }
     assert all(instants.values())

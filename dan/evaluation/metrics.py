@@ -8,6 +8,9 @@ import warnings
 import numpy as np
 from scipy import stats
 
+from dan.evaluation.speech_peers import RATE as PEERS_RATE
+from dan.evaluation.speech_peers import dnsmos_ovrl, has_dnsmos
+
 try:
     import pystoi
 except ImportError:  # for benchmarks: without it, there is no such column
@@ -25,8 +28,8 @@ def table_columns(data):
     """{metric: (title, worst, function)}: the columns of the table for the signals of a DataConfig.
 
     worst: which of a method's values is the worst, min or max. function: of clean, mixed and
-    estimate, each (count, length); it gives one value for each signal. STOI and PESQ are there for
-    recordings at rates of speech, where they are installed.
+    estimate, each (count, length); it gives one value for each signal. STOI, PESQ and DNSMOS are there
+    for recordings at rates of speech, where they are installed.
     """
     columns = {
         "snr_db": ("SNR in dB", min, lambda clean, mixed, estimate: snr_db(clean, estimate)),
@@ -43,6 +46,8 @@ def table_columns(data):
             columns["stoi"] = ("STOI", min, lambda clean, mixed, estimate: stoi(clean, estimate, rate))
         if pesq and rate in SPEECH_RATES:
             columns["pesq"] = ("PESQ", min, lambda clean, mixed, estimate: speech_quality(clean, estimate, rate))
+        if has_dnsmos() and rate == PEERS_RATE:
+            columns["dnsmos_ovrl"] = ("DNSMOS OVRL", min, lambda clean, mixed, estimate: dnsmos_ovrl(estimate))
         return columns
     inside, outside = (
         lambda clean, mixed, estimate, place=place: band_noise_reduction(clean, mixed, estimate, data)[place]

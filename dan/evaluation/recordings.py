@@ -1,47 +1,47 @@
-"""Measuring denoisers of recordings: by kind of noise and by input SNR, as people hear it.
+"""Measuring denoisers of recordings: by voice, kind of noise and input SNR, as people hear it.
 
 Signals from recordings have no model, so there is no bound and nothing that fits them.
 """
 
 import numpy as np
 
-from dan.evaluation.metrics import snr_db
+from dan.evaluation.metrics import snr_db, summary
 from dan.evaluation.tables import print_row, with_interval
 from dan.output.listening import Example, write_page
 
 # The metrics of the tables by group, and whether they are shown as a gain over the input.
-GROUPED = {"si_sdr_improvement_db": False, "stoi": True, "pesq": True}
+GROUPED = {"si_sdr_improvement_db": False, "stoi": True, "pesq": True, "dnsmos_ovrl": True}
 MOST_GROUPS = 16
 SNR_STEP = 5  # dB, the width of a group of input SNRs
 NUM_HEARD = 6
 
 
-def measure_groups(values, clean, mixed, kinds):
-    """{"by kind of noise", "by input SNR": {group: {"count", method: {metric: mean}}}}.
+def measure_groups(values, clean, mixed, names):
+    """{"by voice", "by kind of noise", "by input SNR": {group: {"count", method: {metric: summary}}}}.
 
-    values: {method: {metric: one value a signal}}; kinds: the kind of noise of each signal, or
-    None. STOI and PESQ are given as gains over the input.
+    values: {method: {metric: one value a signal}}; names: {"by voice", …: a name for each signal}.
+    STOI, PESQ and DNSMOS are given as gains over the input.
     """
-    groups = {}
-    if kinds:
-        groups["by kind of noise"] = {kind: mean_of(values, np.equal(kinds, kind)) for kind in sorted(set(kinds))}
+    groups = {
+        title: {name: summaries(values, np.equal(each, name)) for name in sorted(set(each))}
+        for title, each in names.items()
+    }
     floors = SNR_STEP * np.floor(np.round(snr_db(clean, mixed), 2) / SNR_STEP).astype(int)
     groups["by input SNR"] = {
-        f"{floor} to {floor + SNR_STEP} dB": mean_of(values, floors == floor) for floor in np.unique(floors)
+        f"{floor} to {floor + SNR_STEP} dB": summaries(values, floors == floor) for floor in np.unique(floors)
     }
     return groups
 
 
-def mean_of(values, chosen):
-    """{"count", method: {metric: mean over the chosen signals}}, as GROUPED says."""
+def summaries(values, chosen):
+    """{"count", method: {metric: mean, interval and so on over the chosen signals}}, as GROUPED says."""
     means = {"count": int(chosen.sum())}
     for method, metrics in values.items():
         means[method] = {}
         for name, is_gain in GROUPED.items():
             if name in metrics:
                 array = metrics[name] - values["input"][name] * is_gain
-                kept = array[chosen & ~np.isnan(array)]
-                means[method][name] = float(kept.mean()) if len(kept) else None
+                means[method][name] = summary(array[chosen])
     return means
 
 
@@ -54,11 +54,15 @@ def print_groups(groups, metrics):
         methods = [method for method in means[shown[0]] if method != "count"]
         for metric in [name for name in GROUPED if name in metrics]:
             print(f"{metrics[metric][0]}{' gain' if GROUPED[metric] else ''} {title}{some}")
-            print_row("", [name[:13] for name in shown], 14)
-            print_row("signals", [means[name]["count"] for name in shown], 14)
+            print_row("", [name[:15] for name in shown], 16)
+            print_row("signals", [means[name]["count"] for name in shown], 16)
             for method in methods:
-                print_row(method, [with_interval(means[name][method][metric], None) for name in shown], 14)
+                print_row(method, [in_cell(means[name][method][metric]) for name in shown], 16)
             print()
+
+
+def in_cell(summary):
+    return with_interval(summary["mean"], summary["confidence_95"], 2)
 
 
 def write_examples(path, clean, mixed, estimates, values, method, kinds, metrics, sample_rate):

@@ -7,6 +7,8 @@ noisereduce and RNNoise take part where they are installed (requirements-benchma
 import numpy as np
 from scipy import signal, special
 
+from dan.evaluation.speech_peers import RATE as PEERS_RATE
+from dan.evaluation.speech_peers import installed_peers
 from dan.progress import track
 from dan.signals.audio_files import resample
 
@@ -35,6 +37,9 @@ def speech_baselines(sample_rate):
         baselines["RNNoise"] = one_by_one("RNNoise", lambda x, rate: apply_rnnoise(rnnoise, x, rate))
     except (ImportError, OSError):
         pass
+    if sample_rate == PEERS_RATE:
+        for name, denoise in installed_peers().items():
+            baselines[name] = one_by_one(name, lambda x, rate, f=denoise: f(x))
     return baselines
 
 

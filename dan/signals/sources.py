@@ -20,30 +20,31 @@ def cut_splits(recordings, counts, data):
     """Clean signals for the splits that are stored, and how many there are.
 
     recordings: as `read_splits` gives them, None for sines; counts: {split: number that is asked
-    for}. Returns {split: number}, {split: float32 (number, length)} and, for each training signal,
-    the number of the recording it comes from.
+    for}. Returns {split: number}, {split: float32 (number, length)}, for each training signal the
+    number of the recording it comes from, and for each test signal the folder, such as of a speaker.
     """
-    clean, numbers_of_train = {}, []
+    clean, numbers_of_train, places = {}, [], None
     if recordings is None:
-        return counts, clean, numbers_of_train
+        return counts, clean, numbers_of_train, places
     for split, count in counts.items():
         print(f"{split}: ", end="")
-        clean[split], numbers = cut_segments(recordings[split], count, data)
+        clean[split], numbers, places = cut_segments(recordings[split], count, data)
         if split == "train":  # used again, to go with other noise at other speeds
             clean[split] = np.resize(clean[split], (count, data.length))
             numbers_of_train = np.resize(numbers, count).tolist()
-    return {split: len(signals) for split, signals in clean.items()}, clean, numbers_of_train
+    return {split: len(signals) for split, signals in clean.items()}, clean, numbers_of_train, places
 
 
 def cut_segments(recordings, count, data):
-    """Segments float32 (≤ count, length) of clean Recordings, and the number of each one's source.
+    """Segments float32 (≤ count, length) of clean Recordings, and number and place of each one's source.
 
     Cut one after the other; the last of a recording ends where the recording does. Shorter ones
     are filled up with zeros. Silent segments are left out. Asks for no more recordings than needed.
     Raises UserError if all are silent.
     """
-    segments, numbers, silent = [], [], 0
-    for number, (_, samples) in enumerate(recordings):
+    segments, numbers, places, silent = [], [], [], 0
+    for number, recording in enumerate(recordings):
+        samples = recording.samples
         level, last = root_mean_square(samples), max(0, len(samples) - data.length)
         for start in [*range(0, last, data.length), last]:
             segment = samples[start : start + data.length]
@@ -52,6 +53,7 @@ def cut_segments(recordings, count, data):
             else:
                 segments.append(np.pad(segment, (0, data.length - len(segment))))
                 numbers.append(number)
+                places.append(recording.place)
         if len(segments) >= count:
             break
     if not segments:
@@ -61,7 +63,7 @@ def cut_segments(recordings, count, data):
         f"{len(segments)} segment{'s' * (len(segments) != 1)} of {data.duration:g} s from {number + 1} "
         f"recording{'s' * (number > 0)}; {silent} silent left out"
     )
-    return np.array(segments, np.float32), np.array(numbers[:count])
+    return np.array(segments, np.float32), np.array(numbers[:count]), places[:count]
 
 
 def draw_noise_splits(recordings, clean, counts, data):
@@ -129,9 +131,9 @@ def draw_passage(recordings, data, rng):
     Place and speed are drawn. Longer recordings are drawn more often, by the root of their length;
     one that is shorter than the passage is looped.
     """
-    weights = np.sqrt([len(samples) for _, samples in recordings])
+    weights = np.sqrt([len(recording.samples) for recording in recordings])
     for _ in range(MOST_TRIES):
-        name, samples = recordings[rng.choice(len(recordings), p=weights / weights.sum())]
+        name, samples, _ = recordings[rng.choice(len(recordings), p=weights / weights.sum())]
         steps = max(1, round(SPEED_STEPS * draw_range(data.noise_speed, None, rng)))
         needed = ceil(data.length * steps / SPEED_STEPS)
         if len(samples) < needed:

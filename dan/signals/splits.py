@@ -26,6 +26,7 @@ LARGE_MEAN = 0.3  # of the standard deviation; its power is a tenth of that of t
 class Recording(NamedTuple):
     name: str  # what sounds, by the name of the file without its number
     samples: np.ndarray  # float32 (samples,)
+    place: str = ""  # the folder of the file, such as of one speaker
 
 
 def read_splits(folder, data):
@@ -100,11 +101,11 @@ def split_in_time(paths, data):
     Between two splits lies a gap of as many samples as a signal has, or of 2 % if that is less.
     """
     splits = {split: [] for split in SPLITS}
-    for name, samples in read_files(paths, data, "recordings"):
-        for split, part in cut_in_time(samples, data.length).items():
-            if not is_silent(part, root_mean_square(samples)):
-                splits[split].append(Recording(name, part))
-    seconds = sum(len(samples) for _, samples in splits["test"]) / data.sample_rate
+    for recording in read_files(paths, data, "recordings"):
+        for split, part in cut_in_time(recording.samples, data.length).items():
+            if not is_silent(part, root_mean_square(recording.samples)):
+                splits[split].append(recording._replace(samples=part))
+    seconds = sum(len(recording.samples) for recording in splits["test"]) / data.sample_rate
     print(
         f", split in time: the first 80 % for the training, a tenth for the validation "
         f"and the last tenth ({seconds:.1f} s in all) for the test"
@@ -141,4 +142,4 @@ def read_files(paths, data, title):
         # birds1.wav and birds-2.wav both hold birds.
         name = re.sub(r"[\W\d_]+$", "", path.stem) or path.stem
         for samples in signals:
-            yield Recording(name, samples)
+            yield Recording(name, samples, path.parent.name)

@@ -85,7 +85,7 @@ def save_recordings(folder, kind, recordings, sample_rate):
     pause = round(PAUSE_SECONDS * sample_rate) if kind == "clean" else 0
     with write_atomically(folder / recordings_path(kind)) as file:
         file.write(npy_header(0))
-        for name, samples in recordings:
+        for name, samples, _ in recordings:
             stored = np.pad(samples, (0, pause))
             file.write(stored)
             digest.update(stored)
@@ -199,9 +199,11 @@ def as_setting(value):
     return as_text(tuple(value) if isinstance(value, list) else value)
 
 
-def noise_kinds(config):
-    """The kind of noise in each test signal, a list of names; None for other data."""
-    return check_manifest(config)["noise_kinds"]
+def signal_groups(config):
+    """{"by voice", "by kind of noise": a name for each test signal}, as far as they are known."""
+    manifest = check_manifest(config)
+    groups = {"by voice": manifest["voices"], "by kind of noise": manifest["noise_kinds"]}
+    return {title: names for title, names in groups.items() if names}
 
 
 def load_recordings(config, kind):
