@@ -7,10 +7,10 @@ LOWPASS = {"lowpass_passband": 0.0, "lowpass_stopband": 0.0}
 SPEECH = {
     "data": RECORDINGS
     | {"sample_rate": 16_000, "duration": 2.0, "snr_db": (-8.0, 20.0), "noise_source": "synthetic"}
-    | {"clean_speed": (0.8, 1.25), "vary_clean": True, "bare_share": 0.06, "num_train": 8000},
+    | {"clean_speed": (0.8, 1.25), "vary_clean": True, "bare_share": 0.06, "num_train": 2000},
     "generator": {"kind": "causal"},
     "discriminator": {"depth": 5},
-    "training": {"batch_size": 8, "pretrain_epochs": 20, "max_epochs": 20, "generator_lr": 3e-3, "warmup": 0.1}
+    "training": {"batch_size": 8, "pretrain_epochs": 40, "max_epochs": 40, "generator_lr": 3e-3, "warmup": 0.1}
     | {"reconstruction_loss": "asymmetric", "adversary": "none", "threads": 1},
     "evaluation": LOWPASS,
     "paths": {"data": "data/speech"},

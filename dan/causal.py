@@ -52,6 +52,14 @@ class CausalGenerator(nn.Module):
             with torch.no_grad():
                 layer.weight.mul_(FIRST_DEVIATION)
                 layer.bias.view(-1, 2).copy_(torch.tensor([FIRST_FACTOR, 0.0]))
+        # Bins that each band of the packed encoder sees, one more standing for none, and the places of
+        # the packed decoder's factors.
+        width, seen, own = max(self.widths), [], []
+        for band, (start, end) in enumerate(pairwise(edges)):
+            seen += [*range(PARTS * start, PARTS * end), *[PARTS * (self.hop + 1)] * (PARTS * (width - end + start))]
+            own += range(2 * width * band, 2 * width * band + 2 * (end - start))
+        self.register_buffer("seen", torch.tensor(seen), persistent=False)
+        self.register_buffer("own", torch.tensor(own), persistent=False)
         self.register_buffer("window", torch.hann_window(frame_length).sqrt(), persistent=False)
 
     def forward(self, mixed):
@@ -73,14 +81,11 @@ class CausalGenerator(nn.Module):
             frames = samples.unfold(-1, self.frame_length, self.hop).transpose(0, 1)
             spectrum = torch.fft.rfft(frames * self.window)
             features, level, heard = self.features(spectrum, state["level"], state["heard"])
-        bands = features.split([PARTS * width for width in self.widths], -1)
-        hidden = torch.stack([layer(band) for layer, band in zip(self.encoder, bands, strict=True)], 2)
-        memories = []
+        hidden, memories = self.encode(features, state["packed"]), []
         for layer, memory in zip(self.blocks, state["memories"], strict=True):
             hidden, memory = layer(hidden, memory)
             memories.append(memory)
-        bands = functional.silu(self.norm(hidden)).unbind(2)
-        factors = torch.cat([layer(band) for layer, band in zip(self.decoder, bands, strict=True)], -1)
+        factors = self.decode(functional.silu(self.norm(hidden)), state["packed"])
         with torch.autocast(mixed.device.type, enabled=False):
             spectra = torch.cat([state["spectra"], spectrum])
             masked = torch.view_as_complex(factors.float().unflatten(-1, (-1, 2))) * spectra[: len(spectrum)]
@@ -93,6 +98,7 @@ class CausalGenerator(nn.Module):
             "heard": heard,
             "spectra": spectra[len(spectrum) :],
             "memories": memories,
+            "packed": state["packed"],
             "late": late[-1],
         }
         return denoised.transpose(0, 1).reshape(batch, 1, -1), following
@@ -106,8 +112,31 @@ class CausalGenerator(nn.Module):
             "heard": nothing[:, :1],  # how many frames were not wholly silent
             "spectra": torch.zeros(self.look_ahead, batch, self.hop + 1, dtype=torch.complex64, device=device),
             "memories": [None] * len(self.blocks),
+            "packed": None if self.training else (pack(self.encoder), pack(self.decoder)),
             "late": nothing,  # the second half of the last frame
         }
+
+    def encode(self, features, packed):
+        """(frames, batch, bins · PARTS) to (frames, batch, bands, channels).
+
+        packed: the weights of all bands in one tensor, which is faster for few frames; None, for many.
+        """
+        if packed is None:
+            bands = features.split([PARTS * width for width in self.widths], -1)
+            return torch.stack([layer(band) for layer, band in zip(self.encoder, bands, strict=True)], 2)
+        rows = functional.pad(features, (0, 1)).flatten(0, 1)[:, self.seen].unflatten(-1, (len(self.widths), -1))
+        return (
+            torch.baddbmm(packed[0][1], rows.transpose(0, 1), packed[0][0])
+            .transpose(0, 1)
+            .unflatten(0, features.shape[:2])
+        )
+
+    def decode(self, hidden, packed):
+        """(frames, batch, bands, channels) to factors (frames, batch, 2 · bins), real and imaginary in turn."""
+        if packed is None:
+            return torch.cat([layer(band) for layer, band in zip(self.decoder, hidden.unbind(2), strict=True)], -1)
+        rows = torch.baddbmm(packed[1][1], hidden.flatten(0, 1).transpose(0, 1), packed[1][0]).transpose(0, 1)
+        return rows.flatten(1)[:, self.own].unflatten(0, hidden.shape[:2])
 
     def features(self, spectrum, level, heard):
         """(values (frames, batch, bins · PARTS), free of the level, level and heard after) of (frames, batch, bins).
@@ -130,6 +159,14 @@ class CausalGenerator(nn.Module):
         parts = torch.view_as_real(spectrum) * (power ** ((COMPRESSION - 1) / 2)).unsqueeze(-1)
         values = torch.cat([parts, (power ** (COMPRESSION / 2)).unsqueeze(-1)], -1)
         return values.flatten(2), level, counts[-1]
+
+
+def pack(layers):
+    """(weights (layers, inputs, outputs), biases (layers, 1, outputs)), filled up with zeros to the largest."""
+    inputs, outputs = (max(sizes) for sizes in zip(*((x.in_features, x.out_features) for x in layers), strict=True))
+    weights = [functional.pad(x.weight.T, (0, outputs - x.out_features, 0, inputs - x.in_features)) for x in layers]
+    biases = [functional.pad(x.bias, (0, outputs - x.out_features)) for x in layers]
+    return torch.stack(weights), torch.stack(biases).unsqueeze(1)
 
 
 class RecurrentLayer(nn.Module):

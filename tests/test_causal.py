@@ -2,12 +2,14 @@
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
 from dan.causal import Recurrence, band_edges
 from dan.configuration import resolve
+from dan.denoising.denoiser import Denoiser
 from dan.losses import asymmetric_loss
 from models import build_generator, count_parameters
 
@@ -87,6 +89,13 @@ def test_factors_of_one_give_the_signal_back():
     torch.testing.assert_close(generator(mixed), mixed, atol=1e-5, rtol=1e-5)
 
 
+def test_packed_weights_give_what_the_layers_give():
+    generator = causal()
+    mixed = torch.randn(2, 1, 3000)
+    packed = generator(mixed)
+    torch.testing.assert_close(generator.train()(mixed), packed, atol=1e-5, rtol=1e-5)
+
+
 def test_bands_cover_every_bin_once():
     edges = band_edges(257, 24)
     assert edges[0] == 0 and edges[-1] == 257
@@ -112,3 +121,28 @@ def test_the_asymmetric_loss_weighs_what_is_missing_more_and_ignores_the_level()
     for level in (1e-3, 1e3):
         louder = asymmetric_loss(*(level * x for x in (mixed, clean, mixed)))
         torch.testing.assert_close(louder, asymmetric_loss(mixed, clean, mixed), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_a_denoiser_gives_what_the_network_gives_at_once(narrow):
+    generator = causal()
+    denoiser = Denoiser(generator, resolve("speech").data, narrow)
+    mixed = torch.randn(2, 30_000).numpy()
+    with torch.inference_mode():
+        whole = generator(torch.from_numpy(mixed).unsqueeze(1))[:, 0].numpy()
+    np.testing.assert_allclose(denoiser(mixed, 16_000), whole, atol=1e-5)
+    # At a higher rate the highest frequencies get their gain in blocks, which overlap.
+    denoiser.block = denoiser.overlap + 4000
+    above = denoiser(mixed, 44_100)
+    pieces = iter(np.array_split(mixed, 7, axis=1))
+    streamed = np.concatenate([piece for _, piece in denoiser.stream(pieces, 44_100)], axis=1)
+    np.testing.assert_allclose(streamed, above, atol=1e-5)
+    denoiser = Denoiser(generator, resolve("speech").data, narrow)
+    np.testing.assert_allclose(denoiser(mixed, 44_100), above, atol=1e-3)
+
+
+@pytest.mark.parametrize("length", [1, 200, 256, 700])
+def test_a_denoiser_keeps_the_length_of_short_recordings(length):
+    denoiser = Denoiser(causal(), resolve("speech").data)
+    for rate in (8000, 16_000, 48_000):
+        assert denoiser(np.ones((3, length)), rate).shape == (3, length)

@@ -30,7 +30,12 @@ class Denoiser:
         self.generator, self.sample_rate = generator.eval(), data.sample_rate
         self.narrow, self.dry = narrow, dry
         self.device = next(generator.parameters()).device
-        if generator.context is None:
+        self.goes_in_order = hasattr(generator, "step")
+        if self.goes_in_order:
+            # The network has heard all that came before; the blocks are for the gain alone.
+            self.grid, self.fade, self.overlap = 1, FADE, FADE + 2 * round(2 * GAIN_SECONDS * self.sample_rate)
+            self.block = self.overlap + BLOCK_SECONDS * self.sample_rate
+        elif generator.context is None:
             # The network knows signals of one length alone: blocks of just that length.
             self.block, self.grid = data.length, 1
             self.overlap = self.fade = data.length // 2
@@ -112,7 +117,10 @@ class Denoiser:
 
         wide = sample_rate > self.sample_rate and not self.narrow
         apply = self.apply_with_gain if wide else self.apply
-        blocks = self.denoise_blocks(resample_pieces(kept(), sample_rate, self.sample_rate), apply)
+        in_range = resample_pieces(kept(), sample_rate, self.sample_rate)
+        if self.goes_in_order:
+            in_range = self.denoise_in_order(in_range)
+        blocks = self.denoise_blocks(in_range, apply)
         for denoised in resample_pieces(blocks, self.sample_rate, sample_rate):
             # There and back again the recording has become longer by some samples.
             recorded = take(waiting, denoised.shape[-1])
@@ -121,6 +129,30 @@ class Denoiser:
                 denoised, in_range, gain = denoised
                 denoised = denoised + gain * (recorded - in_range)
             yield recorded, self.dry * recorded + (1 - self.dry) * denoised
+
+    def denoise_in_order(self, pieces):
+        """Denoise pieces with the state of a causal network: yields (2 · channels, samples), denoised and before."""
+        generator, state, late = self.generator, None, self.generator.delay
+        waiting, rest = [], None  # not denoised yet, and not in the network yet
+
+        @torch.inference_mode()
+        def advance(samples):
+            nonlocal state, late
+            denoised, state = generator.step(torch.from_numpy(samples).unsqueeze(1).to(self.device), state)
+            denoised, late = denoised[:, 0, late:].cpu().numpy(), max(0, late - samples.shape[1])
+            before = take(waiting, denoised.shape[1])
+            return np.concatenate([denoised[:, : before.shape[1]], before])
+
+        for piece in pieces:
+            waiting.append(piece)
+            rest = piece if rest is None else np.concatenate([rest, piece], axis=1)
+            whole = rest.shape[1] // generator.hop * generator.hop
+            if whole > late:
+                yield advance(rest[:, :whole])
+                rest = rest[:, whole:]
+        if waiting:
+            whole = round_up(rest.shape[1] + generator.delay, generator.hop)
+            yield advance(np.pad(rest, ((0, 0), (0, whole - rest.shape[1]))))
 
     def denoise_blocks(self, pieces, apply):
         """Denoise pieces at the denoiser's own rate, in overlapping blocks that are cross-faded."""
@@ -141,7 +173,9 @@ class Denoiser:
 
     @torch.inference_mode()
     def apply(self, block):
-        """The network on a block (channels, samples), some channels at a time."""
+        """The network on a block (channels, samples), some channels at a time; or what it has made of it already."""
+        if self.goes_in_order:
+            return np.split(block, 2)[0].copy()
         parts = torch.from_numpy(block).unsqueeze(1).split(BATCH)
         denoised = [self.generator(part.to(self.device)).cpu() for part in parts]
         return torch.cat(denoised)[:, 0].numpy()
@@ -153,6 +187,7 @@ class Denoiser:
         powers, after and before, in the top of the range.
         """
         denoised = self.apply(block)
+        block = np.split(block, 2)[1] if self.goes_in_order else block
         highpass = signal.butter(4, TOP_BEGINS, "high", output="sos")
         size = max(1, round(GAIN_SECONDS * self.sample_rate))
 
