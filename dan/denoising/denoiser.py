@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import torch
-from scipy import ndimage, signal
+from scipy import signal
 
 from dan.signals.audio_files import LOUDEST, PIECE, are_far_apart, is_transposed, resample_pieces
 from dan.training.checkpoints import load_generator
@@ -13,7 +13,7 @@ BLOCK_SECONDS = 16  # of what is denoised at a time
 BATCH = 4  # channels that go through the network together
 FADE = 256  # samples over which a block gives way to the next
 TOP_BEGINS = 0.5  # of the denoiser's range of frequencies: the part above tells the gain
-GAIN_SECONDS = 0.02  # over which that gain is taken
+GAIN_SECONDS = 0.01  # the time constant of that gain
 LEAST_POWER = 1e-20  # added to both powers, so that the gain of silence is 1
 
 
@@ -30,12 +30,10 @@ class Denoiser:
         self.generator, self.sample_rate = generator.eval(), data.sample_rate
         self.narrow, self.dry = narrow, dry
         self.device = next(generator.parameters()).device
-        self.goes_in_order = hasattr(generator, "step")
-        if self.goes_in_order:
-            # The network has heard all that came before; the blocks are for the gain alone.
-            self.grid, self.fade, self.overlap = 1, FADE, FADE + 2 * round(2 * GAIN_SECONDS * self.sample_rate)
-            self.block = self.overlap + BLOCK_SECONDS * self.sample_rate
-        elif generator.context is None:
+        self.is_causal = hasattr(generator, "step")
+        if self.is_causal:  # it needs no blocks: its state holds all that came before
+            return
+        if generator.context is None:
             # The network knows signals of one length alone: blocks of just that length.
             self.block, self.grid = data.length, 1
             self.overlap = self.fade = data.length // 2
@@ -115,50 +113,48 @@ class Denoiser:
                 waiting.append(piece)
                 yield piece
 
-        wide = sample_rate > self.sample_rate and not self.narrow
-        apply = self.apply_with_gain if wide else self.apply
         in_range = resample_pieces(kept(), sample_rate, self.sample_rate)
-        if self.goes_in_order:
-            in_range = self.denoise_in_order(in_range)
-        blocks = self.denoise_blocks(in_range, apply)
-        for denoised in resample_pieces(blocks, self.sample_rate, sample_rate):
+        blocks = self.denoise_in_order(in_range) if self.is_causal else self.denoise_blocks(in_range)
+        wide = sample_rate > self.sample_rate and not self.narrow
+        if wide:
+            blocks = map(GainAbove(self.sample_rate), blocks)
+        for denoised, before, *gain in resample_pieces(blocks, self.sample_rate, sample_rate):
             # There and back again the recording has become longer by some samples.
             recorded = take(waiting, denoised.shape[-1])
-            denoised = denoised[..., : recorded.shape[1]]
+            count = recorded.shape[1]
+            denoised = denoised[:, :count]
             if wide:
-                denoised, in_range, gain = denoised
-                denoised = denoised + gain * (recorded - in_range)
+                denoised = denoised + gain[0][:, :count] * (recorded - before[:, :count])
             yield recorded, self.dry * recorded + (1 - self.dry) * denoised
 
     def denoise_in_order(self, pieces):
-        """Denoise pieces with the state of a causal network: yields (2 · channels, samples), denoised and before."""
-        generator, state, late = self.generator, None, self.generator.delay
-        waiting, rest = [], None  # not denoised yet, and not in the network yet
+        """Denoise pieces by a causal network, with its state: yields (2, channels, samples), denoised and before."""
+        state, late, rest, waiting = None, self.generator.delay, None, []
 
-        @torch.inference_mode()
-        def advance(samples):
+        def step(samples):
             nonlocal state, late
-            denoised, state = generator.step(torch.from_numpy(samples).unsqueeze(1).to(self.device), state)
+            with torch.inference_mode():
+                denoised, state = self.generator.step(torch.from_numpy(samples).unsqueeze(1).to(self.device), state)
             denoised, late = denoised[:, 0, late:].cpu().numpy(), max(0, late - samples.shape[1])
             before = take(waiting, denoised.shape[1])
-            return np.concatenate([denoised[:, : before.shape[1]], before])
+            return np.stack([denoised[:, : before.shape[1]], before])
 
         for piece in pieces:
             waiting.append(piece)
             rest = piece if rest is None else np.concatenate([rest, piece], axis=1)
-            whole = rest.shape[1] // generator.hop * generator.hop
-            if whole > late:
-                yield advance(rest[:, :whole])
+            whole = rest.shape[1] // self.generator.hop * self.generator.hop
+            if whole:
+                yield step(rest[:, :whole])
                 rest = rest[:, whole:]
         if waiting:
-            whole = round_up(rest.shape[1] + generator.delay, generator.hop)
-            yield advance(np.pad(rest, ((0, 0), (0, whole - rest.shape[1]))))
+            missing = round_up(rest.shape[1] + self.generator.delay, self.generator.hop) - rest.shape[1]
+            yield step(np.pad(rest, ((0, 0), (0, missing))))
 
-    def denoise_blocks(self, pieces, apply):
-        """Denoise pieces at the denoiser's own rate, in overlapping blocks that are cross-faded."""
+    def denoise_blocks(self, pieces):
+        """Denoise pieces in overlapping blocks that are cross-faded; yields as `denoise_in_order` does."""
         last, given = None, 0  # given: samples of `last` that are given out
         for block, advance in split_into_blocks(pieces, self.block, self.block - self.overlap, self.grid):
-            current, done = apply(block), 0
+            current, done = self.apply(block), 0
             if last is not None:
                 overlap = last.shape[-1] - advance
                 fade = min(self.fade, overlap)
@@ -173,30 +169,33 @@ class Denoiser:
 
     @torch.inference_mode()
     def apply(self, block):
-        """The network on a block (channels, samples), some channels at a time; or what it has made of it already."""
-        if self.goes_in_order:
-            return np.split(block, 2)[0].copy()
+        """The network on a block (channels, samples), some channels at a time: (2, …), denoised and before."""
         parts = torch.from_numpy(block).unsqueeze(1).split(BATCH)
         denoised = [self.generator(part.to(self.device)).cpu() for part in parts]
-        return torch.cat(denoised)[:, 0].numpy()
+        return np.stack([torch.cat(denoised)[:, 0].numpy(), block])
 
-    def apply_with_gain(self, block):
-        """A block denoised, the block itself, and the gain for the frequencies above its range.
 
-        The three are stacked: (3, channels, samples). The gain is the root of the ratio of
-        powers, after and before, in the top of the range.
-        """
-        denoised = self.apply(block)
-        block = np.split(block, 2)[1] if self.goes_in_order else block
-        highpass = signal.butter(4, TOP_BEGINS, "high", output="sos")
-        size = max(1, round(GAIN_SECONDS * self.sample_rate))
+class GainAbove:
+    """The gain for frequencies above the denoiser's range: the root of the ratio of powers in the range's top.
 
-        def top_power(samples):
-            return ndimage.uniform_filter1d(signal.sosfilt(highpass, samples).astype(np.float64) ** 2, size)
+    Called with a recording's blocks (2, channels, samples), denoised and before, one after the
+    other; returns them with the gain as the third.
+    """
 
-        # A moving average of squares may fall below zero by rounding.
-        ratio = (top_power(denoised) + LEAST_POWER) / (top_power(block) + LEAST_POWER)
-        return np.stack([denoised, block, np.sqrt(np.clip(ratio, 0, 1))]).astype(np.float32)
+    def __init__(self, sample_rate):
+        self.highpass = signal.butter(4, TOP_BEGINS, "high", output="sos")
+        kept = np.exp(-1 / (GAIN_SECONDS * sample_rate))
+        self.smoothing = [1 - kept], [1, -kept]
+        self.state = None
+
+    def __call__(self, block):
+        if self.state is None:
+            self.state = np.zeros((len(self.highpass), *block.shape[:2], 2)), np.zeros((*block.shape[:2], 1))
+        top, of_highpass = signal.sosfilt(self.highpass, block.astype(np.float64), zi=self.state[0])
+        (after, before), of_smoothing = signal.lfilter(*self.smoothing, top**2, zi=self.state[1])
+        self.state = of_highpass, of_smoothing
+        gain = np.sqrt(np.clip((after + LEAST_POWER) / (before + LEAST_POWER), 0, 1))
+        return np.concatenate([block, gain[None].astype(np.float32)])
 
 
 def warn(message):
