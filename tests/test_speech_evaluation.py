@@ -141,8 +141,7 @@ def speech(tmp_path):
         "training.device=cpu",
         "generator.channels=2",
         "generator.blocks=1",
-        "generator.bands=4",
-        "generator.shared_units=8",
+        "generator.level_frames=5",
     ]
 
 
