@@ -26,7 +26,7 @@ from dan.configuration import parse_arguments, preset_in_words, resolve
 from dan.errors import ConfigurationError, UserError, run
 from dan.evaluation.baselines import lowpass, pywt, wavelet_shrinkage, wiener
 from dan.evaluation.metrics import residual_spectrum_db, table_columns
-from dan.evaluation.recordings import measure_groups, print_groups, write_examples
+from dan.evaluation.recordings import measure_costs, measure_groups, print_costs, print_groups, write_examples
 from dan.evaluation.sine_fits import MOST_SINES, general_oracle, matching_pursuit, sinusoid_oracle, with_known_numbers
 from dan.evaluation.speech_baselines import speech_baselines
 from dan.evaluation.sweeps import BOUND, measure_outside, sweep_number, sweep_snr, sweep_snr_by_number, sweep_spacing
@@ -207,6 +207,8 @@ def measure(config, denoisers, estimators, folder):
         kinds = names.get("by kind of noise")
         results["groups"] = measure_groups(values, clean, mixed, names)
         print_groups(results["groups"], columns)
+        results["costs"] = measure_costs(result["methods"], denoisers, config.data)
+        print_costs(results["costs"])
         name, page = next(iter(denoisers)), folder / "listening.html"
         write_examples(page, clean, mixed, estimates, values, name, kinds, columns, config.data.sample_rate)
         print(f"listen to {page}")

@@ -225,7 +225,7 @@ class ShortTimeGenerator(nn.Module):
         self.last = nn.ConvTranspose2d(channels, 2, **frequency)
         self.register_buffer("window", torch.hann_window(frame_length).sqrt(), persistent=False)
         frames = frame_kernel_size // 2 * sum(dilations) + level_frames
-        self.context = frames * self.hop + frame_length
+        self.context = self.latency = frames * self.hop + frame_length
         initialise(self)
         self.to(memory_format=torch.channels_last)  # convolutions are a fifth faster with it
 

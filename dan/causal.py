@@ -28,9 +28,9 @@ class CausalGenerator(nn.Module):
     recurrent layer along the frames, and a layer that sees all bands at once. Each band then gives
     complex factors for its part of the spectrum. The output is as much louder as the input is.
 
-    An output sample depends on `frame_length` − 1 samples after it at most, and `look_ahead` hops more:
-    that is the latency. After the band split of Luo, Yu, "Music Source Separation with Band-Split RNN"
-    (2023), and the dual paths of Le et al., "DPCRN: Dual-Path Convolution Recurrent Network for Single
+    The `latency` in samples is a frame and `look_ahead` hops: an output sample depends on at most
+    `latency` − 1 samples after it. After the band split of Luo, Yu, "Music Source Separation with
+    Band-Split RNN" (2023), and the dual paths of Le et al., "DPCRN: Dual-Path Convolution Recurrent Network for Single
     Channel Speech Enhancement" (2021).
     """
 
@@ -38,6 +38,7 @@ class CausalGenerator(nn.Module):
         super().__init__()
         self.frame_length, self.hop, self.look_ahead = frame_length, frame_length // 2, look_ahead
         self.delay = self.hop * (1 + look_ahead)
+        self.latency = self.hop + self.delay
         edges = band_edges(self.hop + 1, bands)
         self.widths = [end - start for start, end in pairwise(edges)]
         self.encoder = nn.ModuleList(nn.Linear(PARTS * width, channels) for width in self.widths)

@@ -34,8 +34,8 @@ import soundfile
 RATE = 16_000
 FRAME = 512  # samples, 32 ms
 SILENCE = -85.0  # dB re full scale: frames below it are digital silence, which hides the background
-# dB from the quiet to the loud frames (5 and 95 % of a file's) of a clean voice. DNSMOS finds the background of files
-# above 42 dB at 3.6 to 4.2 of 5 (nine of ten), and of those at 30 to 35 dB below 3.2 (half of them).
+# dB from the quiet to the loud frames (5 and 95 % of a file's) of a clean voice. DNSMOS gives the background of files
+# above 42 dB 3.6 of 5 or more (nine of ten of 42 files), and of those at 30 to 35 dB less than 3.2 (half of 21).
 CONTRASTS = {"voices": 42.0, "noise": 0.0}
 NARROW = -38.0  # dB beside its loud frames: a telephone voice has no more above 4.2 kHz
 # dB that a voice falls by within 0.1 s, where it falls fastest (97 % of the frames fall slower): festvox-ru 33, the
@@ -46,7 +46,7 @@ BATCH = 40  # files that one ffmpeg decodes
 RAW = {".raw": ("-f", "s16le", "-ar", "8000"), ".g722": ("-f", "g722"), ".gsm": ("-f", "gsm")}
 COUNTS = "files", "minutes", "kept", "narrow", "short", "noisy", "echo"
 # A line is: package, kind, split, pattern of paths in the package, folder, licence and, if not 42, the least contrast.
-# Some studio prompts are cut so tightly that their quiet frames are ends of words: 25 dB do, DNSMOS finds 3.8 to 4.1.
+# Some studio prompts are cut so tightly that their quiet frames are ends of words: 25 dB do, DNSMOS gives medians of 4.
 # So do they for what GSM coded, where the codec's noise is part of the voice: 2.8 to 3.9.
 # Left out: fillets-ng-data-{cs,nl}, where 2 of 201 minutes are without noise and reverberation; gcin-voice (0 of 14).
 # The Spanish prompts are by the woman of the English ones: that voice is known, its language is not.

@@ -10,14 +10,16 @@ import pytest
 import soundfile
 from conftest import one_error
 
+from dan.configuration import resolve
 from dan.errors import UserError
-from dan.evaluation import metrics, tables
-from dan.evaluation.recordings import measure_groups, print_groups
+from dan.evaluation import metrics, speech_peers, tables
+from dan.evaluation.recordings import measure_costs, measure_groups, print_groups
 from dan.evaluation.speech_baselines import log_mmse, log_mmse_gain
 from dan.output import saving
 from dan.output.listening import Example, write_page
 from dan.signals.sines import mix
 from dan.training.checkpoints import load_generator, read_checkpoint
+from models import build_generator, count_parameters
 
 RATE = 16_000
 
@@ -69,6 +71,32 @@ def test_groups_hold_the_means_of_their_signals(capsys):
     assert "SI-SDR improv. by kind of noise" in out and "STOI gain by input SNR" in out
     names, counts = out.splitlines()[1:3]
     assert names.split() == ["babble", "hum"] and counts.split() == ["signals", "2", "2"]
+
+
+def test_the_costs_of_a_causal_network_are_told():
+    config = resolve("speech-causal", ["generator.channels=4", "generator.bands=4", "generator.shared_units=8"])
+    generator, methods = (
+        build_generator(config),
+        {name: {"seconds_per_1000_signals": 50.0} for name in ("ours", "DTLN")},
+    )
+    costs = measure_costs(methods, {"ours": generator}, config.data)
+    assert costs["ours"]["latency_ms"] == 32 and costs["ours"]["parameters"] == count_parameters(generator)
+    assert costs["DTLN"]["parameters"] == 990_000
+    assert costs["ours"]["times_real_time"] == pytest.approx(20 * config.data.duration)
+
+
+def test_every_peer_that_is_installed_keeps_the_length():
+    for name, denoise in speech_peers.installed_peers().items():
+        mixed = voice(1.3)
+        denoised = denoise(mixed.astype(np.float32))
+        assert denoised.shape == mixed.shape and np.isfinite(denoised).all(), name
+
+
+def test_frames_added_up_are_the_signal():
+    signal = np.random.default_rng(0).normal(size=1000).astype(np.float32)
+    window = np.hanning(513)[:-1]
+    frames = speech_peers.frames_of(signal, 512, 256) * window
+    np.testing.assert_allclose(speech_peers.overlap_add(frames, 256, 1000), signal, atol=1e-5)
 
 
 def test_an_estimator_gets_no_more_than_some_samples_at_once(monkeypatch):
@@ -161,6 +189,7 @@ def test_the_scripts_in_sequence_and_training_on(speech, script, tmp_path):
     assert len(list((tmp_path / "data/test/mixed").iterdir())) == 4
     code, out, err = script("evaluate", *own)
     assert code == 0 and "by kind of noise" in out and "log-MMSE" in out, err
+    assert "by voice" in out and "latency in ms" in out
     page = tmp_path / "images/speech-own/listening.html"
     assert "data:audio/wav" in page.read_text() and str(page.parent) in out
     assert "on test signals" in page.read_text()

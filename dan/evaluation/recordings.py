@@ -6,8 +6,10 @@ Signals from recordings have no model, so there is no bound and nothing that fit
 import numpy as np
 
 from dan.evaluation.metrics import snr_db, summary
+from dan.evaluation.speech_peers import SIZES_AND_LATENCIES
 from dan.evaluation.tables import print_row, with_interval
 from dan.output.listening import Example, write_page
+from models import count_parameters
 
 # The metrics of the tables by group, and whether they are shown as a gain over the input.
 GROUPED = {"si_sdr_improvement_db": False, "stoi": True, "pesq": True, "dnsmos_ovrl": True}
@@ -59,6 +61,35 @@ def print_groups(groups, metrics):
             for method in methods:
                 print_row(method, [in_cell(means[name][method][metric]) for name in shown], 16)
             print()
+
+
+def measure_costs(methods, generators, data):
+    """{method: {"parameters", "latency_ms", "times_real_time"}} of methods for speech, None where unknown.
+
+    methods: as `tables.summarise` gives them; generators: {method: network of ours}. The speed is
+    that of the processor time, of all threads together.
+    """
+    costs = {}
+    for method, measured in methods.items():
+        parameters, latency = SIZES_AND_LATENCIES.get(method, (None, None))
+        if method in generators:
+            generator = generators[method]
+            # A network without a latency of its own sees the whole of a signal.
+            samples = getattr(generator, "latency", data.length)
+            parameters, latency = count_parameters(generator), 1000 * samples / data.sample_rate
+        speed = 1000 * data.duration / max(measured["seconds_per_1000_signals"], 1e-9)
+        costs[method] = {"parameters": parameters, "latency_ms": latency, "times_real_time": speed}
+    return costs
+
+
+def print_costs(costs):
+    """Print the costs, a line a method."""
+    print_row("", ["parameters", "latency in ms", "× real time"], 16)
+    for method, cost in costs.items():
+        if method != "input":
+            cells = [cost["parameters"], cost["latency_ms"], cost["times_real_time"]]
+            print_row(method, ["–" if cell is None else f"{cell:,.0f}" for cell in cells], 16)
+    print()
 
 
 def in_cell(summary):

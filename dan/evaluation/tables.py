@@ -20,18 +20,18 @@ def estimate_all(clean, mixed, numbers, estimators, metrics):
     """Every estimator on the signals (count, length), and every metric of what it gives.
 
     Returns {method: estimate}, {method: {metric: array of one value for each signal}} and
-    {method: seconds for 1,000 signals}. Estimators get as many signals as ESTIMATED_AT_ONCE allows at once: some
-    need a hundred times their memory.
+    {method: processor seconds for 1,000 signals}. Estimators get as many signals as ESTIMATED_AT_ONCE
+    allows at once: some need a hundred times their memory.
     """
     snr, estimates, seconds = total_snr_db(clean, mixed), {}, {}
     size = max(1, ESTIMATED_AT_ONCE // mixed.shape[-1])
     parts = [slice(first, first + size) for first in range(0, len(mixed), size)]
     for name, estimator in estimators.items():  # they have bars of their own
-        started = time.perf_counter()
+        started = time.process_time()
         estimates[name] = np.concatenate(
             [estimator(mixed[part], snr, None if numbers is None else numbers[part]) for part in parts]
         )
-        seconds[name] = 1000 / len(mixed) * (time.perf_counter() - started)
+        seconds[name] = 1000 / len(mixed) * (time.process_time() - started)
         if not np.isfinite(estimates[name]).all():
             raise UserError(f"{name} gives values that are not finite; train it again")
     values = {
