@@ -182,7 +182,7 @@ def residual_spectra(spectra, data, signals):
     figure, axis = new_figure(figsize=(10.5, 4.5))
     for method, spectrum in spectra.items():
         frequency = np.linspace(0, data.sample_rate / 2, len(spectrum))
-        axis.plot(frequency, spectrum, color=colour_of(method), linewidth=1.5, label=method)
+        axis.plot(frequency, spectrum, **style_of(method) | {"marker": None}, linewidth=1.5, label=method)
     axis.axvspan(data.low_freq, data.high_freq, color="black", alpha=0.07, label="signal band")
     axis.set(
         title=f"Mean spectrum of the residual (estimate − clean), {signals}",
@@ -206,7 +206,7 @@ def training_curves(checkpoints):
         epochs = np.array([row["epoch"] for row in checkpoint["history"]])
         snr = [row["validation_snr_db"] for row in checkpoint["history"]]
         for axis, x in zip(axes, (epochs, epochs / epochs[-1] * checkpoint["seconds"]), strict=True):
-            axis.plot(x, snr, color=colour_of(preset), linewidth=1.4, label=preset)
+            axis.plot(x, snr, **style_of(preset), markevery=0.1, markersize=4, linewidth=1.4, label=preset)
             axis.grid(alpha=0.3)
     axes[0].set(xlabel="epoch", ylabel="validation SNR in dB")
     axes[1].set(xlabel="training time in s", xscale="log")
