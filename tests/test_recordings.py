@@ -454,8 +454,8 @@ def test_changed_recordings_are_not_streamed_from(streaming, script):
     script("create_data", "--preset", "audio", *streaming)
     config = resolve("audio", streaming)
     samples, recordings = load_recordings(config, "noise")
-    assert len(samples) == sum(len(part) for _, part in recordings)
-    assert {name for name, _ in recordings} == {"noise"}
+    assert len(samples) == sum(len(part) for _, part, _ in recordings)
+    assert {recording.name for recording in recordings} == {"noise"}
     path = config.data_folder / "recordings/noise.npy"
     np.save(path, np.load(path) + 1)
     code, _, err = script("dataset", "--preset", "audio", *streaming)
