@@ -42,6 +42,7 @@ NARROW = -38.0  # dB beside its loud frames: a telephone voice has no more above
 # studio prompts 27 to 40; 13 in fillets, whose fish speak under water, with a reverberation of 1.4 s.
 ECHO = 17.0
 SHORTEST = 0.3  # seconds
+DOWNLOADED = ".downloaded"  # the folder of the packages, which goes in the end
 BATCH = 40  # files that one ffmpeg decodes
 RAW = {".raw": ("-f", "s16le", "-ar", "8000"), ".g722": ("-f", "g722"), ".gsm": ("-f", "gsm")}
 COUNTS = "files", "minutes", "kept", "narrow", "short", "noisy", "echo"
@@ -113,9 +114,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("names", nargs="*", help='packages, "synthetic" or "phone"; all without any')
-    parser.add_argument("--keep", action="store_true", help="keep FOLDER/packages, what was downloaded")
+    parser.add_argument("--keep", action="store_true", help="keep FOLDER/.downloaded, the packages")
     arguments = parser.parse_args()
+    known = {line.split()[0] for line in PACKAGES.strip().splitlines()} | {"synthetic", "phone"}
+    if unknown := set(arguments.names) - known:
+        sys.exit(f"error: unknown: {', '.join(sorted(unknown))}; choose from {', '.join(sorted(known))}")
+    if missing := [tool for tool in ("apt-get", "dpkg-deb", "ffmpeg") if not shutil.which(tool)]:
+        sys.exit(f"error: {', '.join(missing)} missing; install it first")
     corpus, names, table = arguments.folder, arguments.names, arguments.folder / "corpus.csv"
+    # Folders of a corpus are replaced; those of anybody else never.
+    if corpus.exists() and any(corpus.iterdir()) and not (table.exists() or (corpus / DOWNLOADED).exists()):
+        sys.exit(f"error: {corpus} holds something else than a corpus; name a new folder")
     corpus.mkdir(parents=True, exist_ok=True)
     for line in PACKAGES.strip().splitlines():
         if not names or line.split()[0] in names:
@@ -125,7 +134,7 @@ def main():
     if not names or "phone" in names:
         update_table(add_coded(corpus), table)
     if not arguments.keep:
-        shutil.rmtree(corpus / "packages", ignore_errors=True)
+        shutil.rmtree(corpus / DOWNLOADED, ignore_errors=True)
     print_totals(table)
 
 
@@ -149,7 +158,7 @@ def fetch(name, folder):
 
 def add_package(corpus, name, kind, split, pattern, folder, licence, contrast=None):
     """Puts a package's usable recordings into the corpus; rows of the table, one for each folder."""
-    root, rows = fetch(name, corpus / "packages"), {}
+    root, rows = fetch(name, corpus / DOWNLOADED), {}
     parent = corpus / "unseen" if split == "unseen" else corpus
     least = CONTRASTS[kind] if contrast is None else float(contrast)
     paths = sorted(path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
@@ -245,9 +254,9 @@ def decibels(power):
 
 def add_synthetic(corpus):
     """Synthesised voices, which read out names of countries and languages; rows of the table."""
-    names, rows = fetch("iso-codes", corpus / "packages") / "usr/share", []
+    names, rows = fetch("iso-codes", corpus / DOWNLOADED) / "usr/share", []
     shutil.rmtree(corpus / "synthetic", ignore_errors=True)
-    for number, (speaker, language, speak) in enumerate(speakers(corpus / "packages")):
+    for number, (speaker, language, speak) in enumerate(speakers(corpus / DOWNLOADED)):
         program = speaker.split("-")[0]
         row = new_row(program, LICENCES[program], "synthetic", "train", speaker)
         for line, text in enumerate(texts(names, language, number)):
