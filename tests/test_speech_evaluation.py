@@ -86,7 +86,8 @@ def test_the_costs_of_a_causal_network_are_told():
 
 
 def test_every_peer_that_is_installed_keeps_the_length():
-    for name, denoise in speech_peers.installed_peers().items():
+    peers = speech_peers.installed_peers() or pytest.skip("no peer is installed")
+    for name, denoise in peers.items():
         mixed = voice(1.3)
         denoised = denoise(mixed.astype(np.float32))
         assert denoised.shape == mixed.shape and np.isfinite(denoised).all(), name

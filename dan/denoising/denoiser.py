@@ -116,15 +116,16 @@ class Denoiser:
         in_range = resample_pieces(kept(), sample_rate, self.sample_rate)
         blocks = self.denoise_in_order(in_range) if self.is_causal else self.denoise_blocks(in_range)
         wide = sample_rate > self.sample_rate and not self.narrow
-        if wide:
-            blocks = map(GainAbove(self.sample_rate), blocks)
-        for denoised, before, *gain in resample_pieces(blocks, self.sample_rate, sample_rate):
+        # Only the gain needs the range as it was before; what is not needed is not resampled.
+        blocks = map(GainAbove(self.sample_rate), blocks) if wide else (block[:1] for block in blocks)
+        for denoised, *above in resample_pieces(blocks, self.sample_rate, sample_rate):
             # There and back again the recording has become longer by some samples.
             recorded = take(waiting, denoised.shape[-1])
             count = recorded.shape[1]
             denoised = denoised[:, :count]
             if wide:
-                denoised = denoised + gain[0][:, :count] * (recorded - before[:, :count])
+                before, gain = above
+                denoised = denoised + gain[:, :count] * (recorded - before[:, :count])
             yield recorded, self.dry * recorded + (1 - self.dry) * denoised
 
     def denoise_in_order(self, pieces):

@@ -1,6 +1,6 @@
 """Sounds to listen to: WAV files, and pages, an HTML file with players that needs nothing else.
 
-write_page(path, "My recordings", [Example(name, sample_rate, sounds, figures)])
+write_page(path, "My recordings", [Example(name, sample_rate, sounds, facts)])
 """
 
 import base64
@@ -40,11 +40,11 @@ class Example(NamedTuple):
     name: str
     sample_rate: int
     sounds: dict
-    figures: dict = {}  # noqa: RUF012 {name: value, as text}; a NamedTuple's is never changed
+    facts: dict = {}  # noqa: RUF012 {name: value, as text}; a NamedTuple's is never changed
 
 
 def write_page(path, title, examples):
-    """Write a page to `path`: for each example its players, its spectrograms and its figures."""
+    """Write a page to `path`: for each example its players, its spectrograms and its facts."""
     page = PAGE.format(title=html.escape(title), mark=saving.MARK, body="\n".join(map(section, examples)))
     write_bytes(path, page.encode("utf-8", "replace"))
 
