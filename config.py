@@ -128,9 +128,9 @@ class ShortTimeGeneratorConfig:
 
 @dataclass(frozen=True)
 class CausalGeneratorConfig:
-    channels: int = setting(40, "numbers that describe a band", low=1, high=1024)
+    channels: int = setting(64, "numbers that describe a band", low=1, high=1024)
     bands: int = setting(24, "bands that the spectrum is split into", low=1, high=64)
-    blocks: int = setting(3, "blocks of a recurrent layer and a layer of all bands", low=0, high=64)
+    blocks: int = setting(4, "blocks of a recurrent layer and a layer of all bands", low=0, high=64)
     shared_channels: int = setting(8, "numbers of each band that all bands see", low=1, high=1024)
     shared_units: int = setting(256, "hidden units of the layer of all bands", low=1, high=65_536)
     frame_length: int = setting(

@@ -132,8 +132,8 @@ class StreamedPairs(Dataset):
 
     def __init__(self, config, device="cpu"):
         self.data, self.device = config.data, torch.device(device)
-        self.voices, _ = load_recordings(config, "clean")
-        _, self.noise = load_recordings(config, "noise")
+        self.voices = load_recordings(config, "clean")
+        self.noise = load_recordings(config, "noise")
         self.seeds = config.data.seed, config.training.seed
         self.batch_size = config.training.batch_size
         self.set_epoch(0)

@@ -32,7 +32,7 @@ from dan.training.checkpoints import PRETRAINED, load_generator
 FIGURE_SECONDS = 20
 MOST_EXAMPLES = 12  # on a listening page
 # The sounds that the presets for recordings denoise.
-RECORDED_PRESETS = {"speech": "speech", "speech-own": "speech", "speech-causal": "speech", "audio": "recordings"}
+RECORDED_PRESETS = {"speech": "speech", "speech-own": "speech", "audio": "recordings"}
 
 
 def main():

@@ -180,17 +180,18 @@ class RecurrentLayer(nn.Module):
     def __init__(self, channels):
         super().__init__()
         self.norm = nn.LayerNorm(channels)
-        self.value, self.share, self.gate, self.last = (nn.Linear(channels, channels) for _ in range(4))
+        self.first, self.last = nn.Linear(channels, 3 * channels), nn.Linear(channels, channels)
         # At first shares are spread, so that some memories last for a frame and some for a second.
         with torch.no_grad():
-            self.share.bias.copy_(torch.linspace(-4, 1, channels))
+            self.first.bias[:channels].copy_(torch.linspace(-4, 1, channels))
 
     def forward(self, hidden, memory):
-        normed = self.norm(hidden)
+        shares, values, gates = self.first(self.norm(hidden)).chunk(3, -1)
         if memory is None:
-            memory = torch.zeros_like(normed[0])
-        memories = Recurrence.apply(self.value(normed), self.share(normed).sigmoid(), memory)
-        return hidden + self.last(memories * functional.silu(self.gate(normed))), memories[-1]
+            memory = torch.zeros_like(values[0])
+        # In float32, whatever the precision of the layers: a small share of a coarse number is lost.
+        memories = Recurrence.apply(values.float(), shares.float().sigmoid(), memory.float())
+        return hidden + self.last(memories * functional.silu(gates)), memories[-1]
 
 
 class Recurrence(torch.autograd.Function):

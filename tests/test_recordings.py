@@ -340,10 +340,10 @@ def test_all_recordings_are_stored_to_stream_from_for_any_epoch(num_train, tmp_p
         ],
     )
     create_data(config)
-    samples, recordings = load_recordings(config, "clean")
+    (folder,) = load_recordings(config, "clean")
     # Two of the twenty are for the validation, two for the test; a pause follows each recording.
-    assert len(recordings) == 16 and len(samples) == 16 * round(10.3 * RATE)
-    assert isinstance(samples, np.memmap)
+    assert folder.name == "clean" and len(folder.samples) == 16 * round(10.3 * RATE)
+    assert isinstance(folder.samples, np.memmap)
     assert "clean signals are drawn from 16 recordings, 160.0 s" in capsys.readouterr().out
     stored = json.loads((config.data_folder / "dataset.json").read_text())["streamed"]["clean"]
     assert stored["seconds"] == 160
@@ -453,9 +453,7 @@ def test_some_streamed_signals_are_nearly_clean_and_some_only_noise(streaming):
 def test_changed_recordings_are_not_streamed_from(streaming, script):
     script("create_data", "--preset", "audio", *streaming)
     config = resolve("audio", streaming)
-    samples, recordings = load_recordings(config, "noise")
-    assert len(samples) == sum(len(part) for _, part, _ in recordings)
-    assert {recording.name for recording in recordings} == {"noise"}
+    assert {recording.name for recording in load_recordings(config, "noise")} == {"noise"}
     path = config.data_folder / "recordings/noise.npy"
     np.save(path, np.load(path) + 1)
     code, _, err = script("dataset", "--preset", "audio", *streaming)

@@ -74,7 +74,7 @@ def test_groups_hold_the_means_of_their_signals(capsys):
 
 
 def test_the_costs_of_a_causal_network_are_told():
-    config = resolve("speech-causal", ["generator.channels=4", "generator.bands=4", "generator.shared_units=8"])
+    config = resolve("speech", ["generator.channels=4", "generator.bands=4", "generator.shared_units=8"])
     generator, methods = (
         build_generator(config),
         {name: {"seconds_per_1000_signals": 50.0} for name in ("ours", "DTLN")},

@@ -128,28 +128,36 @@ def draw_noise_signal(recordings, data, rng, draw_voice=None):
 def draw_passage(recordings, data, rng):
     """A passage (length,) of a recording, and its name; not silent, as far as tries can find one.
 
-    Place and speed are drawn. Longer recordings are drawn more often, by the root of their length;
-    one that is shorter than the passage is looped.
+    Recording, place and speed are drawn.
     """
-    weights = np.sqrt([len(recording.samples) for recording in recordings])
     for _ in range(MOST_TRIES):
-        name, samples, _ = recordings[rng.choice(len(recordings), p=weights / weights.sum())]
         steps = max(1, round(SPEED_STEPS * draw_range(data.noise_speed, None, rng)))
-        needed = ceil(data.length * steps / SPEED_STEPS)
-        if len(samples) < needed:
-            samples = np.resize(samples, needed)
-        start = rng.integers(len(samples) - needed + 1)
+        name, passage = cut_passage(recordings, ceil(data.length * steps / SPEED_STEPS), rng)
         # As if it had been sampled at another rate: that many times as fast, the pitch with it.
-        passage = resample(samples[start : start + needed], steps, SPEED_STEPS)[: data.length]
+        passage = resample(passage, steps, SPEED_STEPS)[: data.length]
         if not is_silent(passage):
             break
     return passage, name
 
 
+def cut_passage(recordings, size, rng):
+    """The name of one of the Recordings, and a passage (size,) of it.
+
+    Longer recordings are drawn more often, by the root of their length, so that nobody who speaks
+    for long drowns the others; one that is shorter than the passage is looped.
+    """
+    weights = np.sqrt([len(recording.samples) for recording in recordings])
+    name, samples, _ = recordings[rng.choice(len(recordings), p=weights / weights.sum())]
+    if len(samples) < size:
+        samples = np.resize(samples, size)
+    start = rng.integers(len(samples) - size + 1)
+    return name, samples[start : start + size]
+
+
 def draw_pairs(voices, noise, data, count, rng):
     """Clean and mixed signals for training, drawn on the fly, each float32 (count, length).
 
-    voices: recordings in a row, float32 (samples,), or None for sines; noise: Recordings. A share
+    voices: Recordings, one of each speaker, or None for sines; noise: Recordings. A share
     `data.bare_share` of the signals is next to clean, and as many are noise alone.
     """
 
@@ -172,14 +180,13 @@ def draw_pairs(voices, noise, data, count, rng):
 
 
 def draw_clean_signal(voices, data, rng):
-    """A clean signal (length,) drawn out of recordings in a row, varied as configured; or sines."""
+    """A clean signal (length,) drawn out of Recordings, varied as configured; or sines."""
     if voices is None:
         return draw_clean(data, 1, rng)[0]
 
     def draw_some(size):
         for _ in range(MOST_TRIES):
-            start = rng.integers(max(1, len(voices) - size + 1))
-            passage = np.resize(voices[start : start + size], size)
+            _, passage = cut_passage(voices, size, rng)
             if not is_silent(passage):
                 break
         return passage

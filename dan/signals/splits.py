@@ -16,7 +16,8 @@ from dan.progress import track
 from dan.signals.audio_files import find_recordings, is_silent, read_recording, root_mean_square
 from dan.signals.sines import SPLITS
 
-HELD_OUT_SHARE = 0.1  # of the recordings, for the validation, and as much again for the test
+HELD_OUT_SHARE = 0.1  # of the folders or files, for the validation, and as much again for the test
+MOST_HELD_OUT = 8  # of them for each, where training signals are streamed: enough to judge by
 SPLIT_ENDS = {"train": 0.8, "validation": 0.9, "test": 1.0}  # of a recording that is cut in time
 LARGEST_GAP = 0.02  # of a recording that is cut in time, between two splits
 MOST_NAMED = 3  # recordings of a split that are named
@@ -69,22 +70,25 @@ def not_empty(recordings, folder, split):
 def share_out(units, data):
     """{split: iterator over Recordings}, drawn from `data.seed`; units: {name: paths}, never divided.
 
-    Validation and test get a tenth of the units each, at least one; and, where training signals
-    are stored and not streamed, as many as they have of the signals. The training gets the rest,
-    with the largest.
+    Validation and test get a tenth of the units each, at least one. Where training signals are
+    streamed, eight are enough; where they are stored, it is at least the share that they have of
+    the signals. The training gets the rest, with the largest.
     """
     rng = np.random.default_rng([data.seed, 4])
     largest = max(units, key=lambda name: sum(path.lstat().st_size for path in units[name]))
     shuffled = [list(units)[index] for index in rng.permutation(len(units))]
     names = [name for name in shuffled if name != largest] + [largest]
     signals = data.num_train + 2 * data.num_validation
-    share = HELD_OUT_SHARE if data.stream else max(HELD_OUT_SHARE, data.num_validation / signals)
-    number = min(max(1, round(share * len(units))), (len(units) - 1) // 2)
+    share = HELD_OUT_SHARE * len(units)
+    share = min(share, MOST_HELD_OUT) if data.stream else max(share, len(units) * data.num_validation / signals)
+    number = min(max(1, round(share)), (len(units) - 1) // 2)
     shares = {"validation": names[:number], "test": names[number : 2 * number], "train": names[2 * number :]}
     splits = {}
     for split, own in shares.items():
         paths = [path for name in own for path in units[name]]
         paths = [paths[index] for index in rng.permutation(len(paths))]
+        if data.stream and split == "train":  # all that is of one folder in a row
+            paths.sort(key=lambda path: path.parent)
         splits[split] = read_files(paths, data, f"recordings for {split}")
     print(f" in {len(units)} undivided folders and files: " + ", ".join(map(in_words, SPLITS, map(shares.get, SPLITS))))
     return splits

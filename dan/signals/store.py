@@ -77,25 +77,30 @@ def claim_files(folder, counts, streamed=()):
 
 
 def save_recordings(folder, kind, recordings, sample_rate):
-    """Write Recordings in a row, a pause after each clean one; returns what the manifest says of them.
+    """Write Recordings in a row; returns what the manifest says of them.
 
-    They are read and written one by one, so that they need not fit into the memory together.
+    Clean ones of a folder, such as of one speaker, become one, with pauses between. They are read and
+    written one by one, so that they need not fit into the memory together.
     """
-    names, lengths, digest = [], [], hashlib.sha256()
+    names, lengths, digest, count = [], [], hashlib.sha256(), 0
     pause = round(PAUSE_SECONDS * sample_rate) if kind == "clean" else 0
     with write_atomically(folder / recordings_path(kind)) as file:
         file.write(npy_header(0))
-        for name, samples, _ in recordings:
+        for name, samples, place in recordings:
+            count += 1
             stored = np.pad(samples, (0, pause))
             file.write(stored)
             digest.update(stored)
-            names.append(name)
-            lengths.append(len(stored))
+            if kind == "clean" and names[-1:] == [place]:
+                lengths[-1] += len(stored)
+            else:
+                names.append(place if kind == "clean" else name)
+                lengths.append(len(stored))
         file.seek(0)
         file.write(npy_header(sum(lengths)))
-    seconds = (sum(lengths) - pause * len(lengths)) / sample_rate
-    number = f"{len(names)} recording{'s' * (len(names) > 1)}"
-    print(f"train: {kind} signals are drawn from {number}, {seconds:,.1f} s in all")
+    seconds = (sum(lengths) - pause * count) / sample_rate
+    places = f" in {len(names)} folders" if kind == "clean" and len(names) > 1 else ""
+    print(f"train: {kind} signals are drawn from {count} recording{'s' * (count > 1)}{places}, {seconds:,.1f} s in all")
     return {"seconds": seconds, "names": names, "lengths": lengths, "checksum": digest.hexdigest()}
 
 
@@ -207,14 +212,14 @@ def signal_groups(config):
 
 
 def load_recordings(config, kind):
-    """The recordings that training signals are streamed from: samples in a row, and Recordings in it.
+    """The Recordings that training signals are streamed from; None where there are none.
 
-    kind: "clean" or "noise". The samples, float32 (samples,), are read from the disk as they are
-    used. None and None where there are no recordings. Raises UserError for missing or changed ones.
+    kind: "clean", one of each folder, or "noise". Their samples are read from the disk as they are
+    used. Raises UserError for missing or changed ones.
     """
     stored, path = check_manifest(config)["streamed"].get(kind), config.data_folder / recordings_path(kind)
     if stored is None:
-        return None, None
+        return None
     try:
         samples = map_array(path)
     except UserError as error:
@@ -222,7 +227,7 @@ def load_recordings(config, kind):
     if checksum(samples) != stored["checksum"]:
         raise UserError(f"{path} was changed after create_data.py wrote it; {CURE}")
     parts = np.split(samples, np.cumsum(stored["lengths"])[:-1])
-    return samples, [Recording(name, part) for name, part in zip(stored["names"], parts, strict=True)]
+    return [Recording(name, part) for name, part in zip(stored["names"], parts, strict=True)]
 
 
 def stored_recordings(config):
