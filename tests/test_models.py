@@ -42,7 +42,7 @@ def test_layers_are_those_of_the_table():
     assert build_discriminator(described()).features[2].negative_slope == 0.01
 
 
-@pytest.mark.parametrize("preset", [name for name in PRESETS if name != "speech"])  # torch's own there
+@pytest.mark.parametrize("preset", [name for name in PRESETS if "speech" not in name])  # torch's own there
 def test_initial_weights_have_the_stated_variance(preset):
     torch.manual_seed(0)
     config = resolve(preset)

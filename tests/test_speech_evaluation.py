@@ -163,6 +163,7 @@ def speech(tmp_path):
         f"data.clean_source={tmp_path / 'voices'}",
         f"data.noise_source=synthetic,{tmp_path / 'noises'}",
         "data.num_train=16",
+        "data.duration=2",
         "data.num_validation=4",
         "training.batch_size=4",
         "training.max_epochs=1",
@@ -170,7 +171,7 @@ def speech(tmp_path):
         "training.device=cpu",
         "generator.channels=2",
         "generator.blocks=1",
-        "generator.level_frames=5",
+        "generator.bands=4",
     ]
 
 
