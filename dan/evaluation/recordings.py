@@ -16,6 +16,7 @@ GROUPED = {"si_sdr_improvement_db": False, "stoi": True, "pesq": True, "dnsmos_o
 MOST_GROUPS = 16
 SNR_STEP = 5  # dB, the width of a group of input SNRs
 NUM_HEARD = 6
+HEARD_PEERS = "RNNoise", "DTLN", "DeepFilterNet 3"
 
 
 def measure_groups(values, clean, mixed, names):
@@ -99,8 +100,8 @@ def in_cell(summary):
 def write_examples(path, clean, mixed, estimates, values, method, kinds, metrics, sample_rate):
     """Write a listening page of some signals, of as many kinds of noise as possible, to `path`.
 
-    method: whose estimates are heard. The other arguments are as `measure_groups` and
-    `tables.estimate_all` have them.
+    method: whose estimates are heard, beside those of HEARD_PEERS that took part. The other arguments
+    are as `measure_groups` and `tables.estimate_all` have them.
     """
     input_snr, before, after = snr_db(clean, mixed), values["input"], values[method]
     by_kind = {kinds[index] if kinds else index: index for index in np.argsort(input_snr, kind="stable")}
@@ -109,7 +110,8 @@ def write_examples(path, clean, mixed, estimates, values, method, kinds, metrics
     for index in (list(by_kind.values())[place] for place in places):
         shown = [name for name in after if "improvement" not in name]
         facts = {metrics[name][0]: f"{before[name][index]:.2f} → {after[name][index]:.2f}" for name in shown}
-        sounds = {"noisy": mixed[index], "denoised": estimates[method][index], "clean": clean[index]}
+        peers = {name: estimates[name][index] for name in HEARD_PEERS if name in estimates}
+        sounds = {"noisy": mixed[index], "denoised": estimates[method][index], **peers, "clean": clean[index]}
         title = f"{kinds[index] if kinds else 'signal'}, {input_snr[index]:.0f} dB"
         examples.append(Example(title, sample_rate, sounds, facts))
     write_page(path, f"{method} on test signals", examples)

@@ -335,7 +335,8 @@ def before_and_after(recordings, sample_rate, name):
 
 def spectrograms(sounds, sample_rate):
     """The spectrograms of {name: array (samples,)} in a row, with common levels."""
-    figure, axes = new_figure(1, len(sounds), figsize=(12, 3.2), sharex=True, sharey=True)
+    size = max(12, 3 * len(sounds)), 3.2
+    figure, axes = new_figure(1, len(sounds), figsize=size, sharex=True, sharey=True)
     axes = np.atleast_1d(axes)
     for name, axis in zip(sounds, axes, strict=True):
         axis.set_title(name)
