@@ -17,8 +17,8 @@ from dan.configuration import resolve
 from dan.errors import UserError
 from dan.evaluation.metrics import snr_db
 from dan.signals.audio_files import find_recordings, read_recording, resample
-from dan.signals.sources import cut_segments, draw_passage
-from dan.signals.splits import Recording, cut_in_time, read_splits
+from dan.signals.sources import cut_passage, cut_segments, draw_passage
+from dan.signals.splits import Recording, cut_in_time, read_splits, share_out
 from dan.signals.store import load_recordings
 from dataset import RemixedPairs, StoredPairs, StreamedPairs, batches_of, loaders, set_epoch
 
@@ -245,6 +245,40 @@ def test_a_passage_longer_than_its_recording_is_looped():
     passage, name = draw_passage([Recording("horn", short)], data, np.random.default_rng(0))
     np.testing.assert_array_equal(passage, np.resize(short, RATE))
     assert name == "horn"
+
+
+def test_who_speaks_for_long_does_not_drown_the_others():
+    data, rng = described("audio").data, np.random.default_rng(0)
+    voices = [Recording("long", np.zeros(400 * RATE)), Recording("short", np.zeros(4 * RATE))]
+    names = [cut_passage(voices, data.length, rng)[0] for _ in range(1100)]
+    # By the root of the length one of 11, by the length it would be one of 101.
+    assert 70 < names.count("short") < 130
+
+
+def test_the_recordings_of_a_folder_are_drawn_from_in_a_row(tmp_path):
+    for number in range(30):
+        folder = tmp_path / f"clean/{number}"
+        folder.mkdir(parents=True)
+        for part in range(2):
+            soundfile.write(folder / f"{part}.wav", tone(2, 300 + 10 * number), RATE)
+    paths = (f"paths.{name}={tmp_path / name}" for name in ("data", "images", "checkpoints"))
+    config = resolve("audio", [f"data.clean_source={tmp_path / 'clean'}", "data.num_validation=4", *paths])
+    create_data(config)
+    voices = load_recordings(config, "clean")
+    # A tenth of the folders is for the validation, a tenth for the test.
+    assert len({voice.name for voice in voices}) == len(voices) == 24
+    assert all(len(voice.samples) == 2 * round(2.3 * RATE) for voice in voices)
+
+
+@pytest.mark.parametrize(("stream", "held_out"), [(True, 8), (False, 20)])
+def test_eight_folders_are_enough_to_judge_by_where_signals_are_streamed(stream, held_out, tmp_path, capsys):
+    units = {}
+    for number in range(200):
+        units[str(number)] = [tmp_path / f"{number}.wav"]
+        units[str(number)][0].touch()
+    data = described("audio", f"data.stream={stream}", "data.num_train=1000", "data.num_validation=10").data
+    share_out(units, data)
+    assert f"train {200 - 2 * held_out}, validation {held_out}, test {held_out}" in capsys.readouterr().out
 
 
 def test_few_recordings_are_split_in_time():
