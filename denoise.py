@@ -3,6 +3,7 @@
     python denoise.py noisy.wav -o clean.wav
     python denoise.py recordings more.flac -o cleaned --dry 0.1
     python denoise.py noisy.wav -o clean.wav --name my-training --listen clean.html
+    python denoise.py --export speech.onnx        # the network itself, for use without this project
 
 The denoiser is the one for speech that comes with the project, pretrained/speech.pt, unless you
 name a training of yours: --name my-training. The same from Python:
@@ -19,6 +20,7 @@ import numpy as np
 
 from dan.configuration import parse_arguments
 from dan.denoising.denoiser import Denoiser, as_finite
+from dan.denoising.export import check_onnx, write_onnx
 from dan.denoising.files import denoise_file, seconds_in
 from dan.denoising.paths import check_pictures, plan
 from dan.errors import ConfigurationError, UserError, in_words, run
@@ -38,6 +40,9 @@ RECORDED_PRESETS = {"speech": "speech", "speech-own": "speech", "audio": "record
 def main():
     config, options = parse_arguments(__doc__, add_options, default_preset="speech", takes_files=True)
     check_options(options)
+    if options.export:
+        export_network(Path(options.export), options, config)
+        return
     jobs = plan(options.inputs, options.output, options.overwrite, options.skip)
     if not jobs:
         print("all outputs exist; nothing is left to denoise")
@@ -75,10 +80,13 @@ def add_options(parser):
     add("--skip", action="store_true", help="leave outputs that exist as they are, and denoise the rest")
     add("--figure", metavar="FILE", help="also draw waveform and spectrogram, before and after, as PNG")
     add("--listen", metavar="FILE", help="also write an HTML page with players, before and after")
+    add("--export", metavar="FILE", help="write the network as ONNX, and denoise nothing: see docs/elsewhere.md")
 
 
 def check_options(options):
-    if not options.inputs:
+    if options.export and (options.inputs or options.output):
+        raise ConfigurationError("--export denoises nothing; leave out the recordings and -o")
+    if not options.inputs and not options.export:
         raise ConfigurationError("name what to denoise: python denoise.py noisy.wav -o clean.wav; see --help")
     if options.skip and options.overwrite:
         raise ConfigurationError("--skip leaves outputs that exist and --overwrite replaces them; choose")
@@ -92,6 +100,15 @@ def load_denoiser(options, config):
     generator, trained = load_generator(checkpoint, choose_device(config.training.device))
     print(f"denoiser: {checkpoint}, {purpose(trained)}")
     return Denoiser(generator, trained.data, options.narrow, options.dry)
+
+
+def export_network(path, options, config):
+    """Write the network of the denoiser that is asked for as ONNX, and say so."""
+    check_onnx(path, options.overwrite)
+    checkpoint = choose_checkpoint(options, config)
+    generator, trained = load_generator(checkpoint)
+    write_onnx(generator, trained.data, path)
+    print(f"wrote {path}: {checkpoint}, {purpose(trained)}")
 
 
 def choose_checkpoint(options, config):

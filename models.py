@@ -139,7 +139,7 @@ class SpectralGenerator(nn.Module):
             level = 1.0
             if self.normalise:
                 level = mixed.float().square().mean(-1, keepdim=True).sqrt() + MIN_SIGNAL_LEVEL
-            spectrum = self.transform((mixed.float() / level).squeeze(1))
+            spectrum = self.transform(mixed.float() / level)
             power = spectrum.real.square() + spectrum.imag.square()
             frequency = torch.linspace(-1, 1, spectrum.shape[-1], device=mixed.device)
             features = torch.stack(
@@ -151,17 +151,17 @@ class SpectralGenerator(nn.Module):
         real, imaginary, gate = self.last(hidden).float().unbind(1)
         with torch.autocast(mixed.device.type, enabled=False):
             denoised = gate.sigmoid() * spectrum + torch.complex(real, imaginary)
-            return level * self.inverse(denoised, length).unsqueeze(1)
+            return level * self.inverse(denoised, length)
 
     def transform(self, signals):
-        """(batch, length) to complex (batch, 1, bins), white noise of power 1 staying so."""
+        """(batch, 1, length) to complex (batch, 1, bins), white noise of power 1 staying so."""
         size = self.zero_padding * signals.shape[-1]
-        return torch.fft.rfft(signals, size).unsqueeze(1) / signals.shape[-1] ** 0.5
+        return torch.fft.rfft(signals, size) / signals.shape[-1] ** 0.5
 
     def inverse(self, spectrum, length):
-        """Complex (batch, 1, bins) to (batch, length), undoing `transform`."""
+        """Complex (batch, 1, bins) to (batch, 1, length), undoing `transform`."""
         size = self.zero_padding * length
-        return torch.fft.irfft(spectrum.squeeze(1) * length**0.5, size)[..., :length]
+        return torch.fft.irfft(spectrum * length**0.5, size)[..., :length]
 
 
 class SpectralBlock(nn.Module):

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
@@ -30,9 +31,12 @@ from config import REPOSITORY
 from create_data import create_data
 from dan.configuration import resolve
 from dan.denoising.denoiser import Denoiser
+from dan.denoising.export import HopNetwork, write_onnx
+from dan.evaluation.speech_peers import session
 from dan.losses import improvement_loss, l1_loss
 from dan.processes import choose_device
 from dan.signals.sines import draw
+from dan.training.checkpoints import load_generator
 from dan.training.precision import choose_precisions
 from dan.training.state import new_training
 from dataset import StoredPairs, StreamedPairs, loaders, set_epoch
@@ -69,6 +73,7 @@ def measure(folder):
     time_drawing(paths)
     time_inference(config)
     time_speech(Path(folder))
+    time_hops(Path(folder))
     memory = peak_memory_mb(["train_gan.py", *paths, "training.max_epochs=3", "training.pretrain_epochs=1"])
     row("peak memory of train_gan.py", f"{memory:.0f} MB", "asked: at most 1000 MB")
     if "--quick" not in sys.argv:
@@ -248,6 +253,36 @@ def time_speech(folder):
     minute = rng.normal(0, 0.1, 16_000 * 60).astype(np.float32)
     denoiser = Denoiser.load(REPOSITORY / "pretrained/speech.pt")
     row("speech: denoising over real time", f"{60 / timed(lambda: denoiser(minute)):.0f} ×", "asked: at least 25 ×")
+
+
+def time_hops(folder):
+    """The shipped denoiser a hop at a time on one thread, as for live sound: exported to ONNX, and in torch."""
+    if not (find_spec("onnxscript") and find_spec("onnxruntime")):
+        row("speech by hops: ONNX over torch", "not run", "needs requirements-export.txt")
+        return
+    generator, config = load_generator(REPOSITORY / "pretrained/speech.pt")
+    write_onnx(generator, config.data, folder / "speech.onnx")
+    network, first = session(folder / "speech.onnx"), HopNetwork(generator).first_state.numpy()
+    hops, threads = torch.randn(200, 1, 1, generator.hop), torch.get_num_threads()
+
+    def in_onnx():
+        state = first
+        for mixed in hops.numpy():
+            _, state = network(mixed=mixed, state=state)
+
+    @torch.inference_mode()
+    def in_torch():
+        state = None
+        for mixed in hops:
+            _, state = generator.step(mixed, state)
+
+    torch.set_num_threads(1)
+    # In turns, so that a slow moment of the machine meets both alike.
+    rounds = [(timed(in_onnx), timed(in_torch)) for _ in range(9)]
+    torch.set_num_threads(threads)
+    sound = hops.numel() / config.data.sample_rate
+    fast, slow = (sound / median(seconds) for seconds in zip(*rounds, strict=True))
+    row("speech by hops: ONNX over torch", f"{fast / slow:.1f} ×", f"{fast:.0f} × and {slow:.0f} × real time")
 
 
 def time_inference(config):
