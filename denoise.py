@@ -4,6 +4,7 @@
     python denoise.py recordings more.flac -o cleaned --dry 0.1
     python denoise.py noisy.wav -o clean.wav --name my-training --listen clean.html
     python denoise.py --export speech.onnx        # the network itself, for use without this project
+    ffmpeg -i talk.mp4 -f wav - | python denoise.py - -o - | ffplay -nodisp -
 
 The denoiser is the one for speech that comes with the project, pretrained/speech.pt, unless you
 name a training of yours: --name my-training. The same from Python:
@@ -14,15 +15,18 @@ name a training of yours: --name my-training. The same from Python:
 """
 
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
 
 from dan.configuration import parse_arguments
-from dan.denoising.denoiser import Denoiser, as_finite
+from dan.denoising.denoiser import Denoiser
 from dan.denoising.export import check_onnx, write_onnx
 from dan.denoising.files import denoise_file, seconds_in
 from dan.denoising.paths import check_pictures, plan
+from dan.denoising.pieces import as_finite
+from dan.denoising.pipes import PIPE, denoise_to_pipe, parse_raw
 from dan.errors import ConfigurationError, UserError, in_words, run
 from dan.output import plots, saving
 from dan.output.listening import Example, write_page
@@ -43,6 +47,11 @@ def main():
     if options.export:
         export_network(Path(options.export), options, config)
         return
+    if options.output == PIPE:
+        output = sys.stdout
+        with redirect_stdout(sys.stderr):  # where the sound goes, no words go
+            denoise_to_pipe(load_denoiser(options, config), options.inputs[0], output, options.raw)
+        return
     jobs = plan(options.inputs, options.output, options.overwrite, options.skip)
     if not jobs:
         print("all outputs exist; nothing is left to denoise")
@@ -52,7 +61,7 @@ def main():
     check_pictures([path for path in (options.figure, options.listen) if path], jobs, options.overwrite)
     denoiser = load_denoiser(options, config)
     array_rate = choose_array_rate(config, denoiser, jobs)
-    done = denoise_all(denoiser, jobs, array_rate)
+    done = denoise_all(denoiser, jobs, array_rate, options.raw)
     if options.figure:
         draw_figure(Path(options.figure), *done[0], array_rate)
     if options.listen and done:
@@ -63,17 +72,27 @@ def main():
 
 def add_options(parser):
     add = parser.add_argument
-    add("inputs", nargs="*", metavar="INPUT", help=f"recordings ({', '.join(SUFFIXES)}) and folders of them")
+    add(
+        "inputs",
+        nargs="*",
+        metavar="INPUT",
+        help=f"recordings ({', '.join(SUFFIXES)}) and folders of them, or - for standard input",
+    )
     add(
         "-o",
         "--output",
         metavar="OUTPUT",
         help="file for one recording (default: noisy.denoised.wav beside noisy.wav); "
-        "folder for several, which mirrors theirs",
+        "folder for several, which mirrors theirs; - for standard output",
     )
+    raw = "what is in pipes if it is not WAV: s16le or f32le, sample rate, channels"
+    add("--raw", type=parse_raw, metavar="s16le,48000,2", help=raw)
     add("--checkpoint", metavar="FILE", help="the trained denoiser (default: best.pt of --name, or as above)")
+    strength = parser.add_mutually_exclusive_group()
     dry = "share of the recording as it was that is mixed back in (default: 0)"
-    add("--dry", type=float, default=0.0, metavar="0..1", help=dry)
+    strength.add_argument("--dry", type=float, default=0.0, metavar="0..1", help=dry)
+    most = "how much quieter noise gets at most: 12 dB is --dry 0.25 (default: no limit)"
+    strength.add_argument("--most", type=float, metavar="DB", help=most)
     narrow = "leave out the frequencies above the denoiser's range (default: attenuate them as the top of its range)"
     add("--narrow", action="store_true", help=narrow)
     add("--overwrite", action="store_true", help="replace outputs that exist; inputs are never replaced")
@@ -92,6 +111,15 @@ def check_options(options):
         raise ConfigurationError("--skip leaves outputs that exist and --overwrite replaces them; choose")
     if not 0 <= options.dry <= 1:
         raise ConfigurationError(f"--dry {options.dry} is invalid; it must be from 0 to 1")
+    if options.most is not None and not options.most >= 0:
+        raise ConfigurationError(f"--most {options.most} is invalid; it must be at least 0 dB")
+    if PIPE not in (*options.inputs, options.output):
+        if options.raw:
+            raise ConfigurationError("--raw says what is in a pipe; name standard input or output: -")
+    elif len(options.inputs) > 1:
+        raise ConfigurationError("a pipe takes one recording; name one input and one output")
+    elif options.skip or options.figure or options.listen:
+        raise ConfigurationError("--skip, --figure and --listen need files; leave them out with -")
 
 
 def load_denoiser(options, config):
@@ -99,7 +127,7 @@ def load_denoiser(options, config):
     checkpoint = choose_checkpoint(options, config)
     generator, trained = load_generator(checkpoint, choose_device(config.training.device))
     print(f"denoiser: {checkpoint}, {purpose(trained)}")
-    return Denoiser(generator, trained.data, options.narrow, options.dry)
+    return Denoiser(generator, trained.data, options.narrow, options.dry, options.most)
 
 
 def export_network(path, options, config):
@@ -139,13 +167,13 @@ def choose_array_rate(config, denoiser, jobs):
     return denoiser.sample_rate
 
 
-def denoise_all(denoiser, jobs, array_rate):
+def denoise_all(denoiser, jobs, array_rate, raw):
     """Denoise each source into its target; returns the jobs that succeeded. Prints what failed."""
     done, highest_rate = [], 0
     with progress(sum(seconds_in(source, array_rate) for source, _ in jobs)) as bar:
         for source, target in jobs:
             try:
-                rate = denoise_file(denoiser, source, target, array_rate, bar)
+                rate = denoise_file(denoiser, source, target, array_rate, bar, raw)
             except (UserError, OSError) as error:
                 # Without a file it is standard output that cannot be written to.
                 if len(jobs) == 1 or getattr(error, "filename", source) is None:

@@ -18,7 +18,7 @@ from dan.denoising import inspection
 from dan.denoising.denoiser import split_into_blocks
 from dan.denoising.paths import plan
 from dan.evaluation.metrics import total_snr_db
-from dan.signals.audio_files import resample, resample_pieces
+from dan.signals.resampling import resample, resample_pieces
 from dan.signals.sines import draw
 from dan.training.checkpoints import load_generator, write_checkpoint
 from dan.training.state import new_training

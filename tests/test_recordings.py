@@ -16,7 +16,8 @@ from create_data import create_data
 from dan.configuration import resolve
 from dan.errors import UserError
 from dan.evaluation.metrics import snr_db
-from dan.signals.audio_files import find_recordings, read_recording, resample
+from dan.signals.audio_files import find_recordings, read_recording
+from dan.signals.resampling import resample
 from dan.signals.sources import cut_passage, cut_segments, draw_passage
 from dan.signals.splits import Recording, cut_in_time, read_splits, share_out
 from dan.signals.store import load_recordings

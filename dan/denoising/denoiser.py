@@ -6,7 +6,11 @@ import numpy as np
 import torch
 from scipy import signal
 
-from dan.signals.audio_files import LOUDEST, PIECE, are_far_apart, is_transposed, resample_pieces
+from dan.denoising.live import Live
+from dan.denoising.pieces import as_finite, as_type, round_up, split_into_blocks, take
+from dan.errors import UserError
+from dan.signals.audio_files import LOUDEST, are_far_apart, is_transposed
+from dan.signals.resampling import PIECE, resample_pieces
 from dan.training.checkpoints import load_generator
 
 BLOCK_SECONDS = 16  # of what is denoised at a time
@@ -22,11 +26,21 @@ class Denoiser:
 
     Frequencies above the denoiser's range get the same attenuation as the top of its range, moment
     by moment, so that a voice stays bright; with `narrow` they are left out. `dry` is the share of
-    the recording that is mixed back in.
+    the recording that is mixed back in, from 0 to 1. `most` says it in dB: what the denoiser would
+    remove gets that much quieter instead.
     """
 
-    def __init__(self, generator, data, narrow=False, dry=0.0):
-        """generator: a network of `models.py`; data: the DataConfig it was trained with."""
+    def __init__(self, generator, data, narrow=False, dry=0.0, most=None):
+        """generator: a network of `models.py`; data: the DataConfig it was trained with.
+
+        Raises ValueError for `dry` and `most` together, or out of range.
+        """
+        if most is not None:
+            if dry:
+                raise ValueError(f"dry={dry} and most={most} are two ways to say one thing; give one")
+            dry = 10 ** (-most / 20)
+        if not 0 <= dry <= 1:
+            raise ValueError(f"dry={dry} must be from 0 to 1, or most at least 0 dB")
         self.generator, self.sample_rate = generator.eval(), data.sample_rate
         self.narrow, self.dry = narrow, dry
         self.device = next(generator.parameters()).device
@@ -78,12 +92,28 @@ class Denoiser:
             warn(f"{clipped:,} of {array.size:,} denoised values were clipped to the range of {array.dtype}")
         return denoised.reshape(array.shape)
 
+    def live(self, sample_rate):
+        """The denoiser on live sound at `sample_rate` Hz: `denoised = live(block)`, `live.latency` samples late.
+
+        Raises ValueError for an invalid sample rate, and UserError unless the denoiser is causal.
+        """
+        self.check_rate(sample_rate)
+        if not self.is_causal:
+            raise UserError(
+                "this denoiser listens ahead too far for live sound; use a causal one, such as pretrained/speech.pt"
+            )
+        return Live(self, int(sample_rate))
+
     def check(self, array, rate):
         """Raise TypeError or ValueError unless this is an array of signals at a possible rate."""
         if array.dtype.kind not in "fi" or not array.ndim:
             raise TypeError(f"expected an array of real, signed numbers, not {array.dtype} {array.shape}")
         if is_transposed(array):
             raise ValueError(f"an array {array.shape} looks like (samples, channels); give its transpose")
+        self.check_rate(rate)
+
+    def check_rate(self, rate):
+        """Raise ValueError unless this is a possible sample rate."""
         if rate % 1 or are_far_apart(rate, self.sample_rate):
             raise ValueError(
                 f"sample_rate={rate} is not whole, or too far from the denoiser's own {self.sample_rate:,}"
@@ -104,7 +134,8 @@ class Denoiser:
 
         pieces: finite, float32 (channels, samples), and so are the two. The memory that is used
         does not depend on the recording's length, and the result does not depend on how it is cut
-        into pieces.
+        into pieces. A causal denoiser gives a pair, which may be empty, for each piece that it
+        takes, and one more at the end.
         """
         waiting = []  # the pieces that have gone in, of which nothing has come out
 
@@ -129,11 +160,16 @@ class Denoiser:
             yield recorded, self.dry * recorded + (1 - self.dry) * denoised
 
     def denoise_in_order(self, pieces):
-        """Denoise pieces by a causal network, with its state: yields (2, channels, samples), denoised and before."""
+        """Denoise pieces by a causal network, with its state: yields (2, channels, samples), denoised and before.
+
+        One for each piece, which may be empty, and one more at the end.
+        """
         state, late, rest, waiting = None, self.generator.delay, None, []
 
         def step(samples):
             nonlocal state, late
+            if not samples.shape[1]:
+                return np.stack([samples, samples])
             with torch.inference_mode():
                 denoised, state = self.generator.step(torch.from_numpy(samples).unsqueeze(1).to(self.device), state)
             denoised, late = denoised[:, 0, late:].cpu().numpy(), max(0, late - samples.shape[1])
@@ -144,9 +180,8 @@ class Denoiser:
             waiting.append(piece)
             rest = piece if rest is None else np.concatenate([rest, piece], axis=1)
             whole = rest.shape[1] // self.generator.hop * self.generator.hop
-            if whole:
-                yield step(rest[:, :whole])
-                rest = rest[:, whole:]
+            yield step(rest[:, :whole])
+            rest = rest[:, whole:]
         if waiting:
             missing = round_up(rest.shape[1] + self.generator.delay, self.generator.hop) - rest.shape[1]
             yield step(np.pad(rest, ((0, 0), (0, missing))))
@@ -190,6 +225,8 @@ class GainAbove:
         self.state = None
 
     def __call__(self, block):
+        if not block.shape[-1]:
+            return np.concatenate([block, block[:1]])
         if self.state is None:
             self.state = np.zeros((len(self.highpass), *block.shape[:2], 2)), np.zeros((*block.shape[:2], 1))
         top, of_highpass = signal.sosfilt(self.highpass, block.astype(np.float64), zi=self.state[0])
@@ -202,53 +239,3 @@ class GainAbove:
 def warn(message):
     """Warn the caller of a Denoiser."""
     warnings.warn(message, stacklevel=3)
-
-
-def take(pieces, count):
-    """Take the first `count` samples out of a list of arrays (channels, samples), or all of them."""
-    joined = np.concatenate(pieces, axis=1)
-    pieces[:] = [joined[:, count:]]
-    return joined[:, :count]
-
-
-def round_up(number, multiple):
-    return -(-number // multiple) * multiple
-
-
-def split_into_blocks(pieces, length, step, grid=1):
-    """(block, advance): overlapping blocks of a recording, and how far behind the last each begins.
-
-    Blocks of `length` samples, one every `step`; the last one ends where the recording does, and
-    is longer by less than `grid`, so that every block begins at a multiple of it. A recording of
-    less than that is one block.
-    """
-    buffer, advance = None, 0
-    for piece in pieces:
-        buffer = piece if buffer is None else np.concatenate([buffer, piece], axis=1)
-        while buffer.shape[1] >= length + step:  # the next block is whole, too
-            yield buffer[:, :length], advance
-            buffer, advance = buffer[:, step:], step
-    if buffer is None or not buffer.shape[1]:
-        return
-    if buffer.shape[1] >= length + grid:
-        yield buffer[:, :length], advance
-        advance = (buffer.shape[1] - length) // grid * grid
-        buffer = buffer[:, advance:]
-    yield buffer, advance
-
-
-def as_finite(samples):
-    """(Samples as float32, how many of them are not finite or too large and became zero)."""
-    usable = np.abs(samples.astype(np.float64)) <= LOUDEST  # false for NaN, too
-    return np.where(usable, samples, 0).astype(np.float32), usable.size - np.count_nonzero(usable)
-
-
-def as_type(samples, dtype):
-    """(Samples as another type of number, how many of them were clipped to its range)."""
-    samples = samples.astype(np.float64)
-    if dtype.kind == "f":
-        limits = np.finfo(dtype)
-    else:
-        samples, limits = np.rint(samples), np.iinfo(dtype)
-    clipped = np.clip(samples, limits.min, limits.max)
-    return clipped.astype(dtype), np.count_nonzero(clipped != samples)

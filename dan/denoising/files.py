@@ -6,8 +6,9 @@ import time
 import numpy as np
 import soundfile
 
-from dan.denoising.denoiser import as_finite, as_type
 from dan.denoising.inspection import Inspection
+from dan.denoising.pieces import as_finite, as_type
+from dan.denoising.pipes import open_recording
 from dan.errors import UserError
 from dan.files import write_atomically, write_bytes
 from dan.signals.audio_files import FORMATS, are_far_apart, as_file_name, map_array, open_audio, read_pieces
@@ -26,16 +27,17 @@ def seconds_in(source, array_rate):
         return 0.0  # the reason is said when its turn comes
 
 
-def denoise_file(denoiser, source, target, array_rate, bar):
+def denoise_file(denoiser, source, target, array_rate, bar, raw=None):
     """Denoise one recording into a file of the same rate, channels and format; returns the rate.
 
-    Prints a line, and what is odd about the recording. Raises UserError, naming the file.
+    array_rate: of .npy files, in Hz; raw: of standard input, which is the source called "-". Prints
+    a line, and what is odd about the recording. Raises UserError, naming the file.
     """
     started = time.perf_counter()
     if source.suffix.lower() == ".npy":
         inspection = denoise_array(denoiser, source, target, array_rate, bar)
     else:
-        inspection = denoise_audio(denoiser, source, target, bar)
+        inspection = denoise_audio(denoiser, source, target, bar, raw)
     seconds, rate, channels = inspection.seconds(), inspection.rate, count_channels(inspection.channels)
     speed = seconds / (time.perf_counter() - started)
     bar.write(f"{source} → {target}: {seconds:.1f} s, {channels} at {rate:,} Hz, {speed:.0f} × real time")
@@ -69,9 +71,9 @@ def denoise_array(denoiser, source, target, rate, bar):
     return inspection
 
 
-def denoise_audio(denoiser, source, target, bar):
+def denoise_audio(denoiser, source, target, bar, raw):
     """Denoise an audio file; returns its Inspection."""
-    with open_audio(source) as before:
+    with open_recording(source, raw) as before:
         rate, channels = before.samplerate, before.channels
         if are_far_apart(rate, denoiser.sample_rate):
             raise UserError(f"{source} has {rate:,} samples per second; use a denoiser for such a rate")

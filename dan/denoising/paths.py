@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from dan.denoising.pipes import PIPE
 from dan.errors import ConfigurationError, UserError
 from dan.signals.audio_files import SUFFIXES, find_recordings
 
@@ -12,8 +13,8 @@ RESULT = ".denoised"  # ends the name of a result beside its recording
 def plan(inputs, output, overwrite=False, skip=False):
     """The pairs (source, target) for files and folders; raises UserError where one cannot be.
 
-    output: a file or a folder; None puts the result of one recording beside it. skip: leave out
-    pairs whose target exists.
+    inputs: paths, or "-" alone, which stays as it is. output: a file or a folder; None puts the
+    result of one recording beside it. skip: leave out pairs whose target exists.
     """
     inputs = [Path(path) for path in inputs]
     output = Path(output) if output else beside(inputs)
@@ -21,7 +22,9 @@ def plan(inputs, output, overwrite=False, skip=False):
         raise UserError(f"{output} is the name of one recording; name a folder for several")
     pairs = []
     for given in inputs:
-        if given.is_dir():
+        if str(given) == PIPE:
+            pairs.append((given, output))
+        elif given.is_dir():
             pairs += [(path, output / path.relative_to(given)) for path in recordings_in(given, output)]
         elif not given.exists():
             raise UserError(f"{given} does not exist")
@@ -37,6 +40,8 @@ def plan(inputs, output, overwrite=False, skip=False):
 
 def beside(inputs):
     """Where a single recording goes without -o: noisy.wav to noisy.denoised.wav, beside it."""
+    if str(inputs[0]) == PIPE:
+        raise ConfigurationError("name the result with -o: python denoise.py - -o clean.wav, or -o - for a pipe")
     if len(inputs) > 1 or inputs[0].is_dir():
         given = " ".join(map(str, inputs))
         raise ConfigurationError(f"name a folder for the results with -o: python denoise.py {given} -o cleaned")

@@ -10,7 +10,7 @@ from scipy import signal, special
 from dan.evaluation.speech_peers import RATE as PEERS_RATE
 from dan.evaluation.speech_peers import installed_peers
 from dan.progress import track
-from dan.signals.audio_files import resample
+from dan.signals.resampling import resample
 
 LOG_MMSE_FRAME_SECONDS = 0.032
 QUIETEST = 0.15  # of the frames, which the noise is estimated from

@@ -10,7 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import soxr
+
+from dan.signals.resampling import resample
 
 RATE = 16_000
 # The file of each network, in its package.
@@ -100,7 +101,7 @@ def deepfilternet(mixed):
     model = path.parent.parent / "_models/DeepFilterNet3_onnx.tar.gz"
     state = library.df_create(str(model).encode(), 100.0, None)
     size = library.df_get_frame_length(state)
-    high = soxr.resample(mixed.astype(np.float32), RATE, 3 * RATE)
+    high = resample(mixed, RATE, 3 * RATE)
     padded = np.pad(high, (0, late + -(len(high) + late) % size)).astype(np.float32)
     output = np.zeros_like(padded)
     for at in range(0, len(padded), size):
@@ -108,7 +109,7 @@ def deepfilternet(mixed):
         library.df_process_frame(state, frame.ctypes.data, clean.ctypes.data)
         output[at : at + size] = clean
     library.df_free(state)
-    return soxr.resample(output[late : late + len(high)], 3 * RATE, RATE)[: len(mixed)]
+    return resample(output[late : late + len(high)], 3 * RATE, RATE)[: len(mixed)]
 
 
 def frames_of(signal, size, hop):

@@ -13,7 +13,7 @@ import soundfile
 
 from dan.files import write_bytes
 from dan.output import plots, saving
-from dan.signals.audio_files import resample
+from dan.signals.resampling import resample
 
 WAV_RATE = 44_100
 LOWEST_HEARD_RATE = 3000  # Hz, below which browsers play nothing

@@ -2,17 +2,15 @@
 
 import os
 from contextlib import contextmanager
-from math import ceil, prod
 from pathlib import Path
 
 import numpy as np
 import soundfile
-import soxr
 
 from dan.errors import UserError
 from dan.files import check_regular
+from dan.signals.resampling import PIECE, resample
 
-PIECE = 2**16  # samples that are read at a time
 # The name that libsndfile has for the format of a file, by the file's suffix.
 FORMATS = {f".{name.lower()}": name for name in ("WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "RF64", "W64")}
 FORMATS |= {".aif": "AIFF", ".aifc": "AIFF", ".oga": "OGG", ".opus": "OGG", ".snd": "AU", ".sph": "NIST"}
@@ -80,9 +78,9 @@ def read_channels_averaged(path):
         return [np.concatenate(pieces)] if pieces else [], file.samplerate
 
 
-def read_pieces(file):
+def read_pieces(file, size=PIECE):
     """An open audio file in pieces, float32 (samples, channels); or UserError if it is damaged."""
-    while len(piece := read_samples(file, PIECE)):
+    while len(piece := read_samples(file, size)):
         yield piece
 
 
@@ -157,37 +155,6 @@ def map_array(path):
 def are_far_apart(rate, other):
     """Whether two sample rates differ so much that resampling between them would never end."""
     return not 1 / FARTHEST_RATES <= rate / other <= FARTHEST_RATES
-
-
-def resample(signals, from_rate, to_rate):
-    """Resample along the last axis; float32, ceil(samples · to_rate / from_rate) samples."""
-    count = -(-signals.shape[-1] * to_rate // from_rate)
-    pieces = resample_pieces([signals.astype(np.float32, copy=False)], from_rate, to_rate)
-    return np.concatenate(list(pieces), axis=-1)[..., :count]
-
-
-def resample_pieces(pieces, from_rate, to_rate):
-    """Resample a recording in pieces, float32 (..., samples) each; nothing is done for equal rates.
-
-    All pieces together may be longer than the recording by a sample of the lower rate.
-    """
-    if from_rate == to_rate:
-        yield from pieces
-        return
-    stream = None
-    for piece in pieces:
-        channels = piece.shape[:-1]
-        stream = stream or soxr.ResampleStream(from_rate, to_rate, prod(channels), "float32")
-        yield resample_piece(stream, piece)
-    if stream:
-        # soxr may round the number of samples down; with these zeros there are always enough.
-        yield resample_piece(stream, np.zeros((*channels, ceil(from_rate / to_rate)), np.float32), last=True)
-
-
-def resample_piece(stream, piece, last=False):
-    """The next samples of a resampled recording; soxr takes (samples, channels)."""
-    rows = np.asarray(piece).reshape(prod(piece.shape[:-1]), -1)  # soxr refuses a memmap
-    return stream.resample_chunk(rows.T, last).T.reshape(*piece.shape[:-1], -1)
 
 
 def is_silent(samples, relative_to=0.0):

@@ -7,9 +7,10 @@ import numpy as np
 
 from dan.errors import UserError
 from dan.progress import track
-from dan.signals.audio_files import is_silent, resample, root_mean_square
+from dan.signals.audio_files import is_silent, root_mean_square
 from dan.signals.augmentation import SPEED_STEPS, varied
 from dan.signals.noises import draw_mixed_noise
+from dan.signals.resampling import resample
 from dan.signals.sines import SPLITS, draw_clean, draw_range, mix
 
 MOST_TRIES = 20  # to find a passage that is not silent
