@@ -9,9 +9,11 @@ import soundfile
 from dan.denoising.inspection import Inspection
 from dan.denoising.pieces import as_finite, as_type
 from dan.denoising.pipes import open_recording
+from dan.denoising.video import SoundWriter
 from dan.errors import UserError
 from dan.files import write_atomically, write_bytes
 from dan.signals.audio_files import FORMATS, are_far_apart, as_file_name, map_array, open_audio, read_pieces
+from dan.signals.video_files import CONTAINERS
 
 UNCLIPPED = ("FLOAT", "DOUBLE", "VORBIS", "OPUS", "MPEG_LAYER_III")  # hold more than full scale
 
@@ -113,9 +115,13 @@ def create_audio(path, like, target):
     Where its kind of file has no such sample format, it takes its usual one. Raises UserError if
     it has no such sample rate or so many channels either.
     """
+    if target.suffix.lower() in CONTAINERS:
+        return SoundWriter(path, like, target)
     format = FORMATS.get(target.suffix.lower())
     if not format:
-        raise UserError(f"{target} names no audio format that can be written; choose from {', '.join(FORMATS)}")
+        raise UserError(
+            f"{target} names no audio format that can be written; choose from {', '.join((*FORMATS, *CONTAINERS))}"
+        )
     usual = "OPUS" if target.suffix.lower() == ".opus" else soundfile.default_subtype(format)
     # Only trying tells: a WAV file might hold MP3, but libsndfile writes none.
     for subtype in dict.fromkeys((like.subtype, usual)):

@@ -10,11 +10,12 @@ import soundfile
 from dan.errors import UserError
 from dan.files import check_regular
 from dan.signals.resampling import PIECE, resample
+from dan.signals.video_files import CONTAINERS, Sound
 
 # The name that libsndfile has for the format of a file, by the file's suffix.
 FORMATS = {f".{name.lower()}": name for name in ("WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "RF64", "W64")}
 FORMATS |= {".aif": "AIFF", ".aifc": "AIFF", ".oga": "OGG", ".opus": "OGG", ".snd": "AU", ".sph": "NIST"}
-SUFFIXES = (*FORMATS, ".npy")
+SUFFIXES = (*FORMATS, *CONTAINERS, ".npy")
 SILENT = 1e-10  # root mean square; .npy recordings may be in any unit
 SILENT_SHARE = 0.01  # of the recording's root mean square
 FARTHEST_RATES = 1000  # the largest ratio of two sample rates; resampling beyond it would not end
@@ -94,7 +95,9 @@ def read_samples(file, count):
 
 
 def open_audio(path):
-    """An audio file opened for reading; raises UserError if it cannot be read."""
+    """An audio file, or the sound of a video, opened for reading; raises UserError if it cannot be read."""
+    if path.suffix.lower() in CONTAINERS:
+        return Sound(path)
     check_regular(path)
     try:
         path.open("rb").close()  # says why it cannot be opened, which libsndfile does not
