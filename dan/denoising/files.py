@@ -13,7 +13,7 @@ from dan.denoising.video import SoundWriter
 from dan.errors import UserError
 from dan.files import write_atomically, write_bytes
 from dan.signals.audio_files import FORMATS, are_far_apart, as_file_name, map_array, open_audio, read_pieces
-from dan.signals.video_files import CONTAINERS
+from dan.signals.video_files import CONTAINERS, Sound
 
 UNCLIPPED = ("FLOAT", "DOUBLE", "VORBIS", "OPUS", "MPEG_LAYER_III")  # hold more than full scale
 
@@ -24,7 +24,7 @@ def seconds_in(source, array_rate):
         if source.suffix.lower() == ".npy":
             return map_array(source).size / array_rate
         with open_audio(source) as file:
-            return file.frames / file.samplerate
+            return file.seconds if isinstance(file, Sound) else file.frames / file.samplerate
     except (UserError, OSError):
         return 0.0  # the reason is said when its turn comes
 
@@ -84,6 +84,8 @@ def denoise_audio(denoiser, source, target, bar, raw):
             try:
                 with create_audio(file.name, before, target) as after:
                     copy_denoised(denoiser, before, after, inspection, bar)
+                    if isinstance(after, SoundWriter):
+                        inspection.notes = list(after.notes())
             except (soundfile.SoundFileError, AssertionError) as error:
                 # Reading raises UserError instead; soundfile asserts that all is written.
                 raise OSError(f"not all samples could be written {error}".rstrip()) from error

@@ -21,6 +21,7 @@ class Inspection:
         self.promised, self.values, self.unusable, self.at_full_scale, self.clipped = promised, 0, 0, 0, 0
         self.peak, self.sum, self.squares = 0.0, 0.0, 0.0
         self.before, self.after = [], []  # energies of frames
+        self.notes = []  # sentences about what else is in the file
 
     def add(self, recorded, denoised):
         """Add a piece, float32 (channels, samples), before and after."""
@@ -39,6 +40,7 @@ class Inspection:
 
     def remarks(self):
         """A sentence for everything that is odd."""
+        yield from self.notes
         values = self.values
         if values < (1 - CUT_SHARE) * self.promised:
             yield f"it ends early, cut or damaged: {values / self.promised:.0%} of what its header says is there"

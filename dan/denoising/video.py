@@ -11,6 +11,9 @@ from dan.signals.video_files import CONTAINERS, Sound, find_sound, open_containe
 
 LEAST_BIT_RATE = 64_000  # a second and channel; what is encoded a second time needs no less
 FRAME = 4096  # samples that are encoded at a time
+FLOATS = ("fltp", "flt")  # ffmpeg's sample formats of encoders that clip nothing
+BRANDS = {".m4a": "M4A ", ".m4b": "M4B "}
+KEEP_DELAY = ("mp4", "mov", "3gp", "webm", "matroska", "ogg")  # say where the sound begins in what the encoder made
 # Tags that tell of the sound as it was encoded, and of the container that it was in.
 STALE = ("encoder", "duration", "bps", "number_of_", "_statistics", "major_brand", "minor_version", "compatible_brands")
 
@@ -29,13 +32,14 @@ class SoundWriter:
         """
         import av
 
-        self.others, self.next_copy, self.left_out, self.source = iter(()), None, [], None
+        self.like, self.target, self.source, self.left_out = like, target, None, []
+        self.others, self.next_copy = iter(()), None
         self.rate, self.layout = like.samplerate, getattr(like, "layout", f"{like.channels}c")
-        self.position = round(getattr(like, "start", 0) * self.rate)  # in samples
-        self.output = av.open(str(path), "w", format=CONTAINERS[target.suffix.lower()])
+        self.start = self.position = round(getattr(like, "start", 0) * self.rate)  # in samples
+        suffix = target.suffix.lower()
+        options = {"brand": BRANDS[suffix]} if suffix in BRANDS else {}
+        self.output = av.open(str(path), "w", format=CONTAINERS[suffix], options=options)
         try:
-            self.encoding = choose_encoding(self.output, like, target)
-            self.subtype = "FLOAT" if self.encoding["format"].startswith(("flt", "dbl")) else "PCM"
             if isinstance(like, Sound):
                 self.copy_streams(open_container(like.name))
             else:
@@ -43,30 +47,37 @@ class SoundWriter:
         except BaseException:
             self.close()
             raise
+        encoder = self.sound.codec_context
+        self.subtype = "FLOAT" if encoder.format.name in FLOATS else "PCM"
+        self.keeps_delay = CONTAINERS[suffix] in KEEP_DELAY
 
     def add_sound(self):
-        """The stream for the sound."""
-        settings = dict(self.encoding)
-        return self.output.add_stream(settings.pop("codec"), settings.pop("rate"), **settings)
+        """The stream for the sound, of the first codec, of its own and the usual one, that takes it."""
+        for codec in (self.like.subtype, self.output.default_audio_codec):
+            settings = choose_settings(codec, self.like, self.layout)
+            with suppress(ValueError):  # the container does not take this codec
+                if settings:
+                    return self.output.add_stream(**settings)
+        raise UserError(
+            f"{self.target} cannot hold {self.like.channels} channels at {self.rate:,} Hz; choose another format"
+        )
 
     def copy_streams(self, source):
         """Make a stream for each of another container, and copy tags and chapters."""
-        self.source, streams = source, {}
-        sound = find_sound(source)
+        self.source, sound, copies = source, find_sound(source), {}
         for stream in source.streams:
             if stream is sound:
-                self.sound = added = self.add_sound()
+                copy = self.sound = self.add_sound()
             else:
-                added = self.add_copy(stream)
-            if added:
-                streams[stream.index] = added
-                added.metadata.update(fresh(stream.metadata))
-                added.disposition = stream.disposition
+                copy = copies[stream.index] = self.add_copy(stream)
+            if copy:
+                copy.metadata.update(fresh(stream.metadata))
+                copy.disposition = stream.disposition
         self.output.metadata.update(fresh(source.metadata))
         self.output.set_chapters(source.chapters())
-        copied = [stream for stream in source.streams if stream.index in streams and stream is not sound]
+        copied = [stream for stream in source.streams if copies.get(stream.index)]
         if copied:
-            self.others = self.copied_packets(source.demux(*copied), streams)
+            self.others = copied_packets(source.demux(*copied), copies)
             self.next_copy = next(self.others, None)
 
     def add_copy(self, stream):
@@ -78,17 +89,9 @@ class SoundWriter:
         except ValueError:
             self.left_out.append(f"{stream.type} ({stream.name})")
             return None
-        if copy.codec_context and self.output.format.name in self.source.format.name.split(","):
+        if copy.codec_context and self.output.format.name in self.source.format.name:
             copy.codec_context.codec_tag = stream.codec_context.codec_tag  # players may know just one
         return copy
-
-    def copied_packets(self, packets, streams):
-        """(When, packet) of everything but the sound."""
-        for packet in packets:
-            if packet.dts is not None:
-                when = packet.dts * packet.time_base
-                packet.stream = streams[packet.stream.index]
-                yield when, packet
 
     def write(self, samples):
         """Encode samples (samples, channels), and copy what belongs beside them."""
@@ -105,14 +108,38 @@ class SoundWriter:
     def mux(self, packets):
         """Write packets of sound, each after what is due before it."""
         for packet in packets:
+            if not self.keeps_delay and packet.pts * packet.time_base < Fraction(self.start, self.rate):
+                continue  # it is the encoder's delay, at most with some samples of sound
             self.copy_until(packet.dts * packet.time_base)
             self.output.mux(packet)
+
+    def mux_last(self, packets):
+        """Write the last packets of sound, without what the encoder has added to fill its frames."""
+        for packet in packets:
+            left = round(Fraction(self.position, self.rate) / packet.time_base) - packet.pts
+            if left > 0:
+                packet.duration = min(packet.duration, left)
+                self.mux([packet])
 
     def copy_until(self, when):
         """Copy all packets of the others up to that second."""
         while self.next_copy and self.next_copy[0] <= when:
             self.output.mux(self.next_copy[1])
             self.next_copy = next(self.others, None)
+
+    def notes(self):
+        """A sentence for everything that is not as it was."""
+        codec = self.sound.codec_context.codec.canonical_name
+        if isinstance(self.like, Sound):
+            if codec != self.like.subtype:
+                yield f"its sound was {self.like.subtype}, and is {codec} now"
+            others = len(self.source.streams.audio) - 1
+            if others:
+                yield f"it has more sound: {others} other tracks, which stay as they are"
+            if self.like.damaged:
+                yield f"{self.like.damaged:,} packets of its sound are damaged, and silent"
+        if self.left_out:
+            yield f"{self.target.suffix} cannot hold all that it has; left out: {', '.join(self.left_out)}"
 
     def __enter__(self):
         return self
@@ -121,7 +148,7 @@ class SoundWriter:
         try:
             if error is None:
                 with as_os_error():
-                    self.mux(self.sound.encode(None))
+                    self.mux_last(self.sound.encode(None))
                     self.copy_until(inf)
                     self.output.close()
         finally:
@@ -135,34 +162,31 @@ class SoundWriter:
             self.source.close()
 
 
-def choose_encoding(output, like, target):
-    """The settings of the stream for the sound: the first codec, of its own and the usual one, that takes it.
+def choose_settings(codec, like, layout):
+    """The settings of a stream for sound, by the name of a codec; None if it does not take such sound.
 
-    Where the codec has no such sample rate, it is the next one above. Raises UserError if none takes it.
+    Where the codec has no such sample rate, it is the next one above.
     """
     import av
 
-    layout = getattr(like, "layout", f"{like.channels}c")
-    for name in (like.subtype, output.default_audio_codec):
-        codec = find_encoder(name)
-        if codec is None or codec.name not in output.supported_codecs:
-            continue
-        formats = [format.name for format in codec.audio_formats]
-        format = next(
-            (format for format in ("fltp", "flt", getattr(like, "format", None)) if format in formats), formats[0]
-        )
-        rates = sorted(codec.audio_rates or [like.samplerate])
-        rate = next((rate for rate in rates if rate >= like.samplerate), rates[-1])
-        bit_rate = max(getattr(like, "bit_rate", None) or 0, LEAST_BIT_RATE * like.channels)
-        for rate_of_bits in ({"bit_rate": bit_rate}, {}):
-            settings = {"rate": rate, "layout": layout, "format": format, **rate_of_bits}
-            trial = av.CodecContext.create(codec)
-            for key, value in settings.items():
-                setattr(trial, key, value)
-            with suppress(av.FFmpegError, ValueError):
-                trial.open()
-                return {"codec": codec.name, **settings}
-    raise UserError(f"{target} cannot hold {like.channels} channels at {like.samplerate:,} Hz; choose another format")
+    encoder = find_encoder(codec)
+    if not encoder:
+        return None
+    formats = [format.name for format in encoder.audio_formats]
+    wanted = (*FLOATS, getattr(like, "format", None))
+    format = next((format for format in wanted if format in formats), formats[0])
+    rates = sorted(encoder.audio_rates or [like.samplerate])
+    rate = next((rate for rate in rates if rate >= like.samplerate), rates[-1])
+    settings = {"rate": rate, "layout": layout, "format": format}
+    bit_rate = max(getattr(like, "bit_rate", None) or 0, LEAST_BIT_RATE * like.channels)
+    for more in ({"bit_rate": bit_rate}, {}):  # some rates are too low for so many bits
+        trial = av.CodecContext.create(encoder)
+        for name, value in (settings | more).items():
+            setattr(trial, name, value)
+        with suppress(av.FFmpegError, ValueError):
+            trial.open()
+            return {"codec_name": encoder.name, **settings, **more}
+    return None
 
 
 def find_encoder(name):
@@ -174,6 +198,17 @@ def find_encoder(name):
     except (av.FFmpegError, ValueError, RuntimeError):
         return None
     return None if codec.experimental or codec.type != "audio" else codec
+
+
+def copied_packets(packets, copies):
+    """(When, packet) of each packet that is copied, in its new stream; copies: {index: new stream}."""
+    when = -inf
+    for packet in packets:
+        if packet.size:  # not the end
+            if packet.dts is not None:
+                when = packet.dts * packet.time_base
+            packet.stream = copies[packet.stream.index]
+            yield when, packet
 
 
 def fresh(tags):

@@ -6,10 +6,9 @@ from dan.errors import UserError
 from dan.files import check_regular
 
 # The name that ffmpeg has for the container of a file, by the file's suffix.
-CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".m4a": "ipod", ".m4b": "ipod", ".mov": "mov", ".3gp": "3gp"}
+CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".m4a": "mp4", ".m4b": "mp4", ".mov": "mov", ".3gp": "3gp"}
 CONTAINERS |= {".webm": "webm", ".mkv": "matroska", ".mka": "matroska", ".wma": "asf", ".wmv": "asf", ".avi": "avi"}
 CONTAINERS |= {".aac": "adts", ".flv": "flv", ".ts": "mpegts", ".mts": "mpegts", ".ogv": "ogg", ".wv": "wv"}
-UNMEASURED = ("aac", "mpegts")  # containers, by ffmpeg's name, whose length is only estimated
 LEAST_GAP = 0.05  # seconds; times are rounded, and less is no gap
 
 
@@ -47,7 +46,7 @@ class Sound:
             self.container.close()
             raise UserError(f"{path} has no sound")
         self.subtype, self.bit_rate = self.stream.codec_context.codec.canonical_name, self.stream.codec_context.bit_rate
-        self.decoded, self.ready = self.decode(), []
+        self.decoded, self.ready, self.damaged = self.decode(), [], 0
         # What the header says may be wrong (AAC may have twice its rate); the first frame is right.
         first = next(self.decoded, None)
         if first is None:
@@ -55,17 +54,14 @@ class Sound:
             raise UserError(f"{path} is damaged: its sound cannot be decoded")
         self.samplerate, self.layout, self.channels = first.sample_rate, first.layout.name, first.layout.nb_channels
         self.format, self.start = first.format.name, time_of(first) or 0
-        self.frames = self.promised()
+        promised = (self.stream.start_time or 0) * self.stream.time_base
+        if self.start - promised > LEAST_GAP:
+            self.start = promised  # a decoder of WMA leaves out what comes first
+        self.frames = 0  # that are sure to come, and end the sound, where the container says so to the sample
+        if self.stream.duration and "mp4" in self.container.format.name:
+            self.frames = round(self.stream.duration * self.stream.time_base * self.samplerate)
+        self.seconds = max(0, self.end() - float(self.start))
         self.pieces = self.as_pieces(first)
-
-    def promised(self):
-        """The number of samples by the header; 0 where it does not know."""
-        duration, time_base = self.stream.duration, self.stream.time_base
-        if self.container.format.name in UNMEASURED:
-            return 0
-        if duration is None:
-            duration, time_base = self.container.duration or 0, 1 / 1_000_000
-        return max(0, round(duration * time_base * self.samplerate))
 
     def read(self, count, dtype="float32", always_2d=True):
         """The next `count` samples, or those that are left: (samples, channels)."""
@@ -92,12 +88,14 @@ class Sound:
                     done += missing
                     yield from silence(missing, self.samplerate, self.channels)
             samples = as_float(frame)
+            if self.frames:
+                samples = samples[: max(0, self.frames - done)]  # the last frame is filled up
             done += len(samples)
             yield samples
             frame = next(self.decoded, None)
 
     def end(self):
-        """When the container ends, in seconds; 0 if it does not say."""
+        """When the container ends, in seconds, as far as it says; 0 if it does not."""
         return ((self.container.start_time or 0) + (self.container.duration or 0)) / 1_000_000
 
     def decode(self):
@@ -115,7 +113,7 @@ class Sound:
             try:
                 yield from packet.decode()
             except av.FFmpegError:
-                continue  # as every player does
+                self.damaged += 1  # and plays on, as every player does
 
     def __enter__(self):
         return self
