@@ -2,6 +2,7 @@
 
     python denoise.py noisy.wav -o clean.wav
     python denoise.py recordings more.flac -o cleaned --dry 0.1
+    python denoise.py talk.mp4                    # to talk.denoised.mp4, of which only the sound is new
     python denoise.py noisy.wav -o clean.wav --name my-training --listen clean.html
     python denoise.py --export speech.onnx        # the network itself, for use without this project
     ffmpeg -i talk.mp4 -f wav - | python denoise.py - -o - | ffplay -nodisp -

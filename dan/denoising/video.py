@@ -7,7 +7,7 @@ from math import inf
 import numpy as np
 
 from dan.errors import UserError
-from dan.signals.video_files import CONTAINERS, Sound, find_sound, open_container
+from dan.signals.video_files import CONTAINERS, Sound, av, check_av, find_sound, open_container
 
 LEAST_BIT_RATE = 64_000  # a second and channel; what is encoded a second time needs no less
 FRAME = 4096  # samples that are encoded at a time
@@ -30,8 +30,7 @@ class SoundWriter:
 
         Raises UserError if the container cannot hold such sound.
         """
-        import av
-
+        check_av(target)
         self.like, self.target, self.source, self.left_out = like, target, None, []
         self.others, self.next_copy = iter(()), None
         self.rate, self.layout = like.samplerate, getattr(like, "layout", f"{like.channels}c")
@@ -82,12 +81,13 @@ class SoundWriter:
 
     def add_copy(self, stream):
         """A stream for the packets of another one; None where the container has no such streams."""
-        if stream.type == "data":  # chapters, which are copied as such, or what only a camera's maker knows
-            return None
-        try:
-            copy = self.output.add_stream_from_template(stream, opaque=True)
-        except ValueError:
-            self.left_out.append(f"{stream.type} ({stream.name})")
+        copy = None
+        if stream.type != "data":  # which a container may refuse only later, and everything with it
+            with suppress(ValueError):
+                copy = self.output.add_stream_from_template(stream, opaque=True)
+        if copy is None:
+            if stream.discard != av.stream.Discard.all:  # as chapters are, which are copied as such
+                self.left_out.append(f"{stream.type} ({stream.name})" if stream.name else stream.type)
             return None
         if copy.codec_context and self.output.format.name in self.source.format.name:
             copy.codec_context.codec_tag = stream.codec_context.codec_tag  # players may know just one
@@ -95,8 +95,6 @@ class SoundWriter:
 
     def write(self, samples):
         """Encode samples (samples, channels), and copy what belongs beside them."""
-        import av
-
         with as_os_error():
             for begin in range(0, len(samples), FRAME):
                 planes = np.ascontiguousarray(samples[begin : begin + FRAME].T, np.float32)
@@ -135,11 +133,11 @@ class SoundWriter:
                 yield f"its sound was {self.like.subtype}, and is {codec} now"
             others = len(self.source.streams.audio) - 1
             if others:
-                yield f"it has more sound: {others} other tracks, which stay as they are"
+                yield f"one track of its sound is denoised; {others} more stay as they were"
             if self.like.damaged:
                 yield f"{self.like.damaged:,} packets of its sound are damaged, and silent"
         if self.left_out:
-            yield f"{self.target.suffix} cannot hold all that it has; left out: {', '.join(self.left_out)}"
+            yield f"left out, because it cannot be copied into {self.target.suffix}: {', '.join(self.left_out)}"
 
     def __enter__(self):
         return self
@@ -167,8 +165,6 @@ def choose_settings(codec, like, layout):
 
     Where the codec has no such sample rate, it is the next one above.
     """
-    import av
-
     encoder = find_encoder(codec)
     if not encoder:
         return None
@@ -191,8 +187,6 @@ def choose_settings(codec, like, layout):
 
 def find_encoder(name):
     """The encoder of that codec, an av.Codec; None if there is none that is ready for use."""
-    import av
-
     try:
         codec = av.Codec(name, "w")
     except (av.FFmpegError, ValueError, RuntimeError):
@@ -219,8 +213,6 @@ def fresh(tags):
 @contextmanager
 def as_os_error():
     """Raise what ffmpeg refuses as the OSError that it is."""
-    import av
-
     try:
         yield
     except av.FFmpegError as error:

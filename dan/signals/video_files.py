@@ -5,6 +5,11 @@ import numpy as np
 from dan.errors import UserError
 from dan.files import check_regular
 
+try:
+    import av
+except ImportError:  # which is said when such a file comes
+    av = None
+
 # The name that ffmpeg has for the container of a file, by the file's suffix.
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".m4a": "mp4", ".m4b": "mp4", ".mov": "mov", ".3gp": "3gp"}
 CONTAINERS |= {".webm": "webm", ".mkv": "matroska", ".mka": "matroska", ".wma": "asf", ".wmv": "asf", ".avi": "avi"}
@@ -12,12 +17,15 @@ CONTAINERS |= {".aac": "adts", ".flv": "flv", ".ts": "mpegts", ".mts": "mpegts",
 LEAST_GAP = 0.05  # seconds; times are rounded, and less is no gap
 
 
+def check_av(path):
+    """Raise UserError, naming the file that needs it, unless PyAV is installed."""
+    if av is None:
+        raise UserError(f"{path} needs av, which reads and writes such files: pip install -r requirements-video.txt")
+
+
 def open_container(path):
     """A container opened for reading, an av.container.InputContainer; raises UserError if it cannot be read."""
-    try:
-        import av
-    except ImportError:
-        raise UserError(f"{path} needs av, for ffmpeg's formats: pip install -r requirements-video.txt") from None
+    check_av(path)
     check_regular(path)
     try:
         # The whole path, because "a:b.mp4" would be taken for an address.
@@ -27,7 +35,7 @@ def open_container(path):
 
 
 def find_sound(container):
-    """The stream of a container that is its sound, the first if it has several; None if it has none."""
+    """The stream of a container that is its sound, the best if it has several; None if it has none."""
     return container.streams.best("audio")
 
 
@@ -100,8 +108,6 @@ class Sound:
 
     def decode(self):
         """The frames that can be decoded."""
-        import av
-
         packets = self.container.demux(self.stream)
         while True:
             try:
@@ -111,9 +117,11 @@ class Sound:
             if packet is None:
                 return
             try:
-                yield from packet.decode()
+                frames = packet.decode()
             except av.FFmpegError:
-                self.damaged += 1  # and plays on, as every player does
+                self.damaged += 1  # and on, as every player does
+                continue
+            yield from frames
 
     def __enter__(self):
         return self
