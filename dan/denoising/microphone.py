@@ -16,7 +16,7 @@ from dan.signals.audio_files import are_far_apart
 
 RATES = 48_000, 44_100, 16_000  # in Hz; the first that both devices take
 BLOCK_SECONDS = 0.01
-BUFFER_SECONDS = 0.03  # of each device, which PortAudio rounds up
+BUFFER_SECONDS = 0.04  # of the devices; so long the machine may do other work
 MOST_GROWTH = 0.02  # seconds by which the delay may grow before sound is left out
 METER_SECONDS = 0.2
 LOWEST = -60  # dB, where the meter's bars begin
@@ -137,6 +137,7 @@ class Passage:
         """block: samples."""
         self.live, self.source, self.target, self.block = live, source, target, block
         self.blocks = self.overflows = self.underflows = self.skips = 0
+        self.ahead = target.write_available
         self.begin()
 
     def begin(self):
@@ -144,8 +145,7 @@ class Passage:
         self.source.read(self.block)  # at first this waits until the device runs
         while self.source.read_available >= self.block:
             self.source.read(self.block)
-        self.ahead = self.target.write_available
-        self.target.write(np.zeros((self.ahead, self.target.channels), np.float32))
+        self.target.write(np.zeros((self.target.write_available, self.target.channels), np.float32))
         self.first_waiting = self.waiting()
 
     def waiting(self):
@@ -172,12 +172,9 @@ class Passage:
         return self.overflows + self.underflows + self.skips
 
     def latency_in_words(self):
-        rate = self.source.samplerate
-        parts = self.live.latency / rate, self.block / rate, self.source.latency, self.ahead / rate
-        denoiser, block, source, target = (f"{1000 * seconds:.0f}" for seconds in parts)
-        return (
-            f"latency {1000 * sum(parts):.0f} ms: denoiser {denoiser}, block {block}, input {source}, output {target}"
-        )
+        parts = self.live.latency, self.block, self.ahead
+        total, *parts = (f"{1000 * samples / self.source.samplerate:.0f}" for samples in (sum(parts), *parts))
+        return f"latency {total} ms (denoiser {parts[0]}, block {parts[1]}, buffer {parts[2]}) and the devices' own"
 
     def summary(self):
         return (
