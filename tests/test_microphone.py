@@ -154,9 +154,9 @@ def test_ctrl_c_ends_it_with_a_summary(script, sound):
 
 
 def test_drop_outs_are_counted_and_the_delay_stays(sound):
-    fake = sound({5: "overflow", 10: "underflow", 15: "backlog", 20: "overflow"})
+    fake = sound({5: "overflow", 10: "underflow", 150: "backlog", 330: "overflow"})
     through = passage(fake)
-    while fake.turns < 30:
+    while fake.turns < 350:
         through.turn()
     assert (through.overflows, through.underflows, through.skips) == (2, 1, 1)
     assert fake.backlog == fake.room == 0 and "4 drop-outs" in through.summary()

@@ -18,6 +18,7 @@ RATES = 48_000, 44_100, 16_000  # in Hz; the first that both devices take
 BLOCK_SECONDS = 0.01
 BUFFER_SECONDS = 0.04  # of the devices; so long the machine may do other work
 MOST_GROWTH = 0.02  # seconds by which the delay may grow before sound is left out
+WATCHED = 100  # blocks in which the least that waits tells the delay: devices take and give in bursts
 METER_SECONDS = 0.2
 LOWEST = -60  # dB, where the meter's bars begin
 BAR = 8  # characters
@@ -146,19 +147,24 @@ class Passage:
         while self.source.read_available >= self.block:
             self.source.read(self.block)
         self.target.write(np.zeros((self.target.write_available, self.target.channels), np.float32))
-        self.first_waiting = self.waiting()
+        self.waited, self.usual = [], None
 
-    def waiting(self):
-        """Samples that wait at both devices, but for a constant."""
-        return self.source.read_available - self.target.write_available
+    def has_grown(self):
+        """Whether the delay has grown: the devices' clocks differ, and not every device tells that it overflowed."""
+        self.waited.append(self.source.read_available - self.target.write_available)
+        if len(self.waited) < WATCHED:
+            return False
+        least, self.waited = min(self.waited), []
+        if self.usual is None:
+            self.usual = least
+        return least - self.usual > MOST_GROWTH * self.source.samplerate
 
     def turn(self):
         """Take the next block through; returns it before and after, float32 (samples,)."""
         recorded, overflowed = self.source.read(self.block)
         denoised = self.live(recorded[:, 0])
         underflowed = self.target.write(np.repeat(denoised[:, None], self.target.channels, axis=1))
-        # The two devices' clocks differ a little, and not every device tells that it overflowed.
-        grown = self.waiting() - self.first_waiting > MOST_GROWTH * self.source.samplerate
+        grown = self.has_grown()
         self.blocks += 1
         self.overflows += overflowed
         self.underflows += underflowed
