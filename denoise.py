@@ -117,7 +117,7 @@ def add_options(parser):
 def check_options(options):
     alone = [name for name in ("export", "devices", "live") if getattr(options, name) not in (None, False)]
     if alone and (options.inputs or options.output or options.figure or options.listen):
-        raise ConfigurationError(f"--{alone[0]} takes no recordings; leave them out, and -o, --figure and --listen")
+        raise ConfigurationError(f"--{alone[0]} denoises no files; leave out the recordings, -o, --figure and --listen")
     if len(alone) > 1:
         raise ConfigurationError(f"--{alone[0]} and --{alone[1]} are two things to do; choose")
     if not options.inputs and not alone:

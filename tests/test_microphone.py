@@ -30,7 +30,7 @@ class PortAudioError(Exception):
 
 
 class Stream:
-    """Stands for an open stream of sounddevice; a clock that all share ticks with each block that is read."""
+    """Stands for an open stream of sounddevice; where nothing is ready, time goes on by a block."""
 
     def __init__(self, sound, device=None, channels=1, samplerate=RATE, blocksize=BLOCK, dtype="float32", latency=None):
         self.sound, self.channels, self.samplerate = sound, channels, samplerate
@@ -49,7 +49,9 @@ class InputStream(Stream):
 
     def read(self, count):
         overflowed = self.sound.turn()
-        self.sound.backlog = max(0, self.sound.backlog - count)
+        if self.sound.backlog < count:
+            self.sound.wait()
+        self.sound.backlog -= count
         return self.sound.rng.normal(0, 0.1, (count, 1)).astype(np.float32), overflowed
 
 
@@ -59,7 +61,9 @@ class OutputStream(Stream):
     def write(self, samples):
         assert samples.shape[1] == self.channels and samples.dtype == np.float32
         self.sound.written.append(samples)
-        self.sound.room -= min(self.sound.room, len(samples))
+        while self.sound.room < len(samples):
+            self.sound.wait()
+        self.sound.room -= len(samples)
         return "underflow" in self.sound.now
 
 
@@ -78,15 +82,19 @@ class Sound:
         self.InputStream = lambda **options: InputStream(self, **options)
         self.OutputStream = lambda **options: OutputStream(self, **options)
 
+    def wait(self):
+        """A block comes from the microphone, and one is played."""
+        self.backlog, self.room = self.backlog + BLOCK, min(3 * BLOCK, self.room + BLOCK)
+
     def turn(self):
-        self.turns, self.room = self.turns + 1, min(3 * BLOCK, self.room + BLOCK)
+        self.turns += 1
         self.now = self.events.get(self.turns, "")
         if self.now == "unplugged":
             raise PortAudioError("Device unavailable")
         if self.now == "ctrl-c":
             raise KeyboardInterrupt
         if self.now == "backlog":
-            self.backlog = 5 * BLOCK
+            self.backlog += 4 * BLOCK
         return self.now == "overflow"
 
     def query_devices(self, device=None, kind=None):
@@ -192,7 +200,7 @@ def test_devices_are_listed_and_found_by_number_or_name(script, sound):
         (["--live", "e,"], 1, "Multiple input devices found for 'e'"),
         (["--live", "7,"], 1, "Error querying device 7"),
         (["--live", ",0"], 1, "Not an output device"),
-        (["--live", "0,1", "noisy.wav"], 2, "--live takes no recordings"),
+        (["--live", "0,1", "noisy.wav"], 2, "--live denoises no files"),
         (["--live", "--devices"], 2, "choose"),
     ],
 )
