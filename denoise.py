@@ -6,6 +6,7 @@
     python denoise.py noisy.wav -o clean.wav --name my-training --listen clean.html
     python denoise.py --export speech.onnx        # the network itself, for use without this project
     ffmpeg -i talk.mp4 -f wav - | python denoise.py - -o - | ffplay -nodisp -
+    python denoise.py --live                      # from the microphone to the loudspeaker
 
 The denoiser is the one for speech that comes with the project, pretrained/speech.pt, unless you
 name a training of yours: --name my-training. The same from Python:
@@ -25,6 +26,7 @@ from dan.configuration import parse_arguments
 from dan.denoising.denoiser import Denoiser
 from dan.denoising.export import check_onnx, write_onnx
 from dan.denoising.files import denoise_file, seconds_in
+from dan.denoising.microphone import denoise_live, find_devices, list_devices
 from dan.denoising.paths import check_pictures, plan
 from dan.denoising.pieces import as_finite
 from dan.denoising.pipes import PIPE, denoise_to_pipe, parse_raw
@@ -47,6 +49,13 @@ def main():
     check_options(options)
     if options.export:
         export_network(Path(options.export), options, config)
+        return
+    if options.devices:
+        list_devices()
+        return
+    if options.live is not None:
+        devices = find_devices(options.live)
+        denoise_live(load_denoiser(options, config), devices)
         return
     if options.output == PIPE:
         output = sys.stdout
@@ -100,13 +109,19 @@ def add_options(parser):
     add("--skip", action="store_true", help="leave outputs that exist as they are, and denoise the rest")
     add("--figure", metavar="FILE", help="also draw waveform and spectrogram, before and after, as PNG")
     add("--listen", metavar="FILE", help="also write an HTML page with players, before and after")
+    live = "from the microphone to the sound output until Ctrl-C, or between two others, by numbers or parts of names"
+    add("--live", nargs="?", const="", metavar="IN,OUT", help=live)
+    add("--devices", action="store_true", help="list the sound devices that --live takes, and denoise nothing")
     add("--export", metavar="FILE", help="write the network as ONNX, and denoise nothing: see docs/elsewhere.md")
 
 
 def check_options(options):
-    if options.export and (options.inputs or options.output):
-        raise ConfigurationError("--export denoises nothing; leave out the recordings and -o")
-    if not options.inputs and not options.export:
+    alone = [name for name in ("export", "devices", "live") if getattr(options, name) not in (None, False)]
+    if alone and (options.inputs or options.output or options.figure or options.listen):
+        raise ConfigurationError(f"--{alone[0]} denoises no files; leave out the recordings, -o, --figure and --listen")
+    if len(alone) > 1:
+        raise ConfigurationError(f"--{alone[0]} and --{alone[1]} are two things to do; choose")
+    if not options.inputs and not alone:
         raise ConfigurationError("name what to denoise: python denoise.py noisy.wav -o clean.wav; see --help")
     if options.skip and options.overwrite:
         raise ConfigurationError("--skip leaves outputs that exist and --overwrite replaces them; choose")

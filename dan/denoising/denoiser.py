@@ -97,11 +97,11 @@ class Denoiser:
 
         Raises ValueError for an invalid sample rate, and UserError unless the denoiser is causal.
         """
-        self.check_rate(sample_rate)
         if not self.is_causal:
             raise UserError(
                 "this denoiser listens ahead too far for live sound; use a causal one, such as pretrained/speech.pt"
             )
+        self.check_rate(sample_rate)
         return Live(self, int(sample_rate))
 
     def check(self, array, rate):
