@@ -7,11 +7,11 @@ LOWPASS = {"lowpass_passband": 0.0, "lowpass_stopband": 0.0}
 SPEECH = {
     "data": RECORDINGS
     | {"sample_rate": 16_000, "duration": 6.0, "snr_db": (-8.0, 20.0), "noise_source": "synthetic"}
-    | {"clean_speed": (0.8, 1.25), "vary_clean": True, "bare_share": 0.12, "num_train": 4800, "num_validation": 48},
+    | {"clean_speed": (0.8, 1.25), "vary_clean": True, "bare_share": 0.12, "num_train": 5600, "num_validation": 48},
     "generator": {"kind": "causal"},
     "discriminator": {"depth": 5},
-    "training": {"batch_size": 24, "pretrain_epochs": 60, "max_epochs": 60, "generator_lr": 2e-3, "warmup": 0.05}
-    | {"patience": 60, "reconstruction_loss": "speech", "adversary": "none"},
+    "training": {"batch_size": 56, "pretrain_epochs": 28, "max_epochs": 28, "generator_lr": 3e-3, "warmup": 0.05}
+    | {"reconstruction_loss": "speech", "adversary": "none"},
     "evaluation": LOWPASS,
     "paths": {"data": "data/speech"},
 }

@@ -187,10 +187,12 @@ class RecurrentLayer(nn.Module):
 
     def forward(self, hidden, memory):
         shares, values, gates = self.first(self.norm(hidden)).chunk(3, -1)
+        # In float32, whatever the precision of the layers: a small share of a coarse number is lost.
+        values, shares = values.float(), shares.float().sigmoid()
         if memory is None:
             memory = torch.zeros_like(values[0])
-        # In float32, whatever the precision of the layers: a small share of a coarse number is lost.
-        memories = Recurrence.apply(values.float(), shares.float().sigmoid(), memory.float())
+        # Of a single frame, as in live sound, torch's own step is faster.
+        memories = Recurrence.apply(values, shares, memory) if len(values) > 1 else torch.lerp(memory, values, shares)
         return hidden + self.last(memories * functional.silu(gates)), memories[-1]
 
 

@@ -65,7 +65,7 @@ asterisk-core-sounds-ru-g722  voices  unseen  /(\w\w)_\w+_(\w+?)/(?!silence).*\.
 asterisk-prompt-it-menardi-wav  voices  train  /sounds/(?!.*/silence/).*\.wav$  menardi-it  BY-SA 3.0
 asterisk-prompt-fr-armelle  voices  train  /sounds/(?!.*/silence/).*\.gsm$  armelle-fr  BSD-like  25
 asterisk-prompt-es-co  voices  unseen  /sounds/(?!.*/silence/).*\.gsm$  avatar-es  GPL-2  25
-festvox-ru  voices  train  /wav/.*\.wav$  festvox-ru  MIT-like
+festvox-ru  voices  train  /wav/.*\.wav$  festvox-ru  BSD-like
 hedgewars-data  voices  train  /voices/(?!Robot|Singer|British)(\w+)/.*\.ogg$  hedgewars-\1  GFDL-1.3
 hedgewars-data  voices  unseen  /voices/(British)/.*\.ogg$  hedgewars-\1  GFDL-1.3
 klettres-data  voices  train  /klettres/(?!en)(\w+)/.*\.(ogg|wav|mp3)$  klettres-\1  GPL-2+

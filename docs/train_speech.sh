@@ -25,7 +25,7 @@ train() {
     $python train_gan.py --preset speech --name "$name" $paths "$@"
 }
 train many-at-once "$@"
-small="training.batch_size=4 data.num_train=800 training.max_epochs=40 training.generator_lr=4e-4"
+small="training.batch_size=4 data.num_train=800 training.max_epochs=27 training.generator_lr=4e-4"
 train few-at-once --from "$work/checkpoints/many-at-once/best.pt" $small training.precision=bfloat16
 [ -e "$work/speech.pt" ] || $python -m dan.training.checkpoints "$work/checkpoints/few-at-once/best.pt" "$work/speech.pt"
 

@@ -177,7 +177,7 @@ def time_against_peak():
     matrix = torch.randn(1024, 1024)
     peak = 1024**3 / median_of(lambda: matrix @ matrix, 10)
     row("peak of one thread", f"{peak / 1e9:.0f} billion", "multiplications a second, float32")
-    for preset in ("dan", "dan-small", "spectral", "spectral-any", "audio", "speech"):
+    for preset in ("dan", "dan-small", "spectral", "spectral-any", "audio", "speech-own"):
         config = resolve(preset)
         generator = new_training(config, torch.device("cpu")).generator.train()
         signals = torch.randn(config.training.batch_size, 1, config.data.length)
@@ -229,18 +229,18 @@ def time_drawing(paths):
 
 
 def time_speech(folder):
-    """The share of a step of `speech` that drawing takes, and how fast the shipped denoiser is."""
+    """The share of a step of `speech-own` that drawing takes, and how fast the shipped denoiser is."""
     (folder / "voices").mkdir()
     rng = np.random.default_rng(0)
     for number in range(4):
         soundfile.write(folder / f"voices/{number}.wav", rng.normal(0, 0.1, 16_000 * 30), 16_000)
     config = resolve(
-        "speech",
+        "speech-own",
         [
             *(f"paths.{name}={folder / 'speech' / name}" for name in ("data", "images", "checkpoints")),
             f"data.clean_source={folder / 'voices'}",
             "data.num_validation=4",
-            "data.num_train=160",
+            "data.num_train=80",
         ],
     )
     create_data(config)

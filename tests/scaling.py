@@ -22,7 +22,7 @@ from dan.losses import l1_loss
 from dan.training.checkpoints import read_checkpoint
 from models import build_generator
 
-PRESETS = ("dan", "spectral", "speech")
+PRESETS = ("dan", "spectral", "audio")
 LENGTHS = (256, 1024, 4096, 16_384, 65_536)
 BATCHES = (4, 16)
 STEPS = 3
