@@ -1,7 +1,7 @@
 #!/bin/sh
 # Repeats pretrained/speech.pt from Debian and PyPI packages, and measures it on voices and noises that it never heard.
 #
-#     sh docs/train_speech.sh WORK_FOLDER [SETTING ...]       # such as training.workers=15 with a GPU
+#     sh docs/train_speech.sh WORK_FOLDER [SETTING ...]       # with a GPU: training.workers=15 training.precision=float32
 #
 # The corpus takes an hour; the training 6 minutes on an H200 and an hour on one core, or a day and a half on two cores.
 # It goes on where it was cut short.
@@ -17,16 +17,16 @@ python=${PYTHON:-.venv/bin/python}
 paths="paths.data=$work/data paths.images=$work/images paths.checkpoints=$work/checkpoints"
 [ -e "$work/data/dataset.json" ] || $python create_data.py --preset speech $paths "data.clean_source=$work/clean" \
     "data.noise_source=synthetic,$work/corpus/noise"
-# train NAME [OPTION or SETTING ...]: begins a training, or goes on with it.
+# train NAME OPTION [SETTING ...]: begins a training with the option, or goes on with it.
 train() {
-    name=$1
-    shift
-    if [ -e "$work/checkpoints/$name/last.pt" ]; then set -- --resume; fi
-    $python train_gan.py --preset speech --name "$name" $paths "$@"
+    name=$1 option=$2
+    shift 2
+    if [ -e "$work/checkpoints/$name/last.pt" ]; then option=--resume; fi
+    $python train_gan.py --preset speech --name "$name" $option $paths "$@"
 }
-train many-at-once "$@"
+train many-at-once "" "$@"
 small="training.batch_size=4 data.num_train=800 training.max_epochs=27 training.generator_lr=4e-4"
-train few-at-once --from "$work/checkpoints/many-at-once/best.pt" $small training.precision=bfloat16
+train few-at-once "--from $work/checkpoints/many-at-once/best.pt" $small training.precision=bfloat16
 [ -e "$work/speech.pt" ] || $python -m dan.training.checkpoints "$work/checkpoints/few-at-once/best.pt" "$work/speech.pt"
 
 # Measured on at most 30 recordings of each voice, under all of the noise. Both halves, "validation" and "test", are unseen.
