@@ -278,9 +278,9 @@ def room(monkeypatch):
 
 def test_a_sound_server_plays_what_a_file_gives(room, tmp_path):
     noisy, rate = soundfile.read(REPOSITORY / "demo" / "noisy.flac", dtype="float32")
-    left = np.tile(resample(noisy[None], rate, RATE)[0], 20)
-    np.stack([left, 0 * left], 1).tofile(tmp_path / "noisy")
     seconds = float(os.environ.get("LIVE_SECONDS", "5"))
+    left = np.tile(resample(noisy[None], rate, RATE)[0], 20 + int(seconds / 3))
+    np.stack([left, 0 * left], 1).tofile(tmp_path / "noisy")
     with open(tmp_path / "noisy", "rb") as played, open(tmp_path / "recorded", "wb") as recorded:
         room("pacat", "--playback", *ROOM_FORMAT, stdin=played)
         room("pacat", "--record", "-d", "room.monitor", *ROOM_FORMAT[2:], "--latency-msec=50", stdout=recorded)
