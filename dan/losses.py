@@ -97,16 +97,11 @@ def levelled(denoised, clean, mixed):
 
 def compressed_spectrum(signals):
     """Short-time magnitudes to the power of 0.3 of signals (batch, 1, length) of unit power."""
-    spectrum = short_time_spectrum(signals, hops_a_frame=4) / min(SPECTRUM_FRAME, signals.shape[-1]) ** 0.5
+    size = min(SPECTRUM_FRAME, signals.shape[-1])
+    window, hop = torch.hann_window(size, device=signals.device), max(1, size // 4)
+    spectrum = torch.stft(signals.squeeze(1), size, hop, window=window, center=False, return_complex=True) / size**0.5
     power = spectrum.real.square() + spectrum.imag.square()
     return (power + 1e-6) ** 0.15
-
-
-def short_time_spectrum(signals, hops_a_frame):
-    """Signals (batch, 1, length) to their complex spectra (batch, bins, frames), in Hann windows without padding."""
-    size = min(SPECTRUM_FRAME, signals.shape[-1])
-    window, hop = torch.hann_window(size, device=signals.device), max(1, size // hops_a_frame)
-    return torch.stft(signals.squeeze(1), size, hop, window=window, center=False, return_complex=True)
 
 
 def improvement_loss(denoised, clean, mixed):

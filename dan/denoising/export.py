@@ -117,7 +117,4 @@ def translations_for_a_hop():
     def lerp(start, end, share):
         return onnx.Add(start, onnx.Mul(share, onnx.Sub(end, start)))
 
-    def select_scatter(frames, frame, dim, index):  # a hop is one frame, which replaces all
-        return onnx.Unsqueeze(frame, [0])
-
-    return {torch.ops.aten.lerp.Tensor: lerp, torch.ops.aten.select_scatter.default: select_scatter}
+    return {torch.ops.aten.lerp.Tensor: lerp}
