@@ -2,11 +2,13 @@
 # make setup  make the environment .venv alone
 # make demo   set up, then denoise an example and say where to listen
 # make test   set up, lint, and test on two cores
+# make results   measure the numbers of README.md and docs/ anew (ONLY="sines any")
 PYTHON ?= python3
 ARGS ?=
+ONLY ?=
 BIN = .venv/bin
 
-.PHONY: run setup demo test benchmark
+.PHONY: run setup demo test benchmark results
 
 run: .venv/installed
 	$(BIN)/python create_data.py $(ARGS)
@@ -27,6 +29,9 @@ test: .venv/installed-dev
 
 benchmark: .venv/installed-dev
 	$(BIN)/python tests/benchmark.py
+
+results: .venv/installed-dev
+	$(BIN)/python results.py $(ONLY)
 
 .venv/installed: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or later is needed; set PYTHON=")'

@@ -4,8 +4,8 @@
     python ablation.py --preset spectral --seeds 1
 
 Goes on where it was stopped. Trains with shortened schedules into checkpoints/ablation/, and writes
-images/ablation/table.md, trade_off.png and, for each preset, denoised_<preset>.png. To use two cores, start it once
-with --preset dan and once with --preset spectral, then without, for the whole table.
+images/ablation/switches.png and, for each preset, denoised_<preset>.png. Started twice at once, the two processes share
+the trainings.
 """
 
 import json
@@ -14,21 +14,19 @@ from typing import NamedTuple
 import numpy as np
 
 from config import WaveformGeneratorConfig
-from create_data import create_data
 from dan.configuration import parse_arguments, resolve, to_dict
-from dan.errors import ConfigurationError, UserError, run, stopped_by
+from dan.errors import ConfigurationError, UserError, run
 from dan.evaluation.metrics import table_columns, total_snr_db
 from dan.evaluation.realism import realism_score
 from dan.evaluation.tables import estimate_all
-from dan.files import locked, write_bytes
+from dan.files import write_bytes
 from dan.output import plots, saving
-from dan.progress import track
-from dan.settings import as_text
+from dan.results.records import over_seeds
+from dan.results.tables import markdown, with_spread
+from dan.results.trainings import SEEDS, share, train_missing
 from dan.signals.sines import draw
-from dan.signals.store import manifest_path, read_manifest
 from dan.training.checkpoints import load_generator
 from models import apply_generator
-from train_gan import run_training
 
 SHORTENED = {
     "dan": ["training.pretrain_epochs=8", "training.max_epochs=24"],
@@ -63,7 +61,7 @@ SWITCHES = {
 }
 WEIGHTS = (0.1, 0.5, 3)  # of the adversarial loss, beside none
 SNRS_DB = (-2, -8)
-SEEDS = (42, 1, 2)
+LABELS = {"total_snr_db": "output SNR in dB", "realism": "told from clean in % (50: by chance)"}
 COLUMNS = {
     "total_snr_db": "output SNR in dB",
     "snr_db": "mean of dB",
@@ -89,15 +87,15 @@ def main():
     presets = [options.preset] if options.preset else list(SHORTENED)
     folder = config.image_folder.parent / "ablation"
     saving.refuse_foreign(folder)
-    trials = [trial for preset in presets for trial in planned(preset, SEEDS[: options.seeds])]
-    configs = {trial: configuration(trial, config.paths, options.overrides) for trial in trials}
-    create_all_data(configs.values())
-    results = measure_all(configs)
-    text = as_table(results)
-    print(text)
-    write_bytes(folder / "table.md", f"<!-- {saving.MARK} -->\n{text}".encode())
-    labels = "signals told from clean in % (50: by chance)", "output SNR in dB"
-    saving.save(plots.trade_off(trade_offs(results), labels), folder / "trade_off.png")
+    configs = {
+        trial: configuration(trial, config.paths, options.overrides)
+        for preset in presets
+        for trial in planned(preset, SEEDS[: options.seeds])
+    }
+    share(configs.values(), finished, "ablation")
+    results = collected(configs)
+    print(as_table(results))
+    saving.save(plots.switches(results, LABELS), folder / "switches.png")
     for preset in presets:
         saving.save(draw_example(preset, configs), folder / f"denoised_{preset}.png")
     print(f"wrote {folder}")
@@ -160,36 +158,33 @@ def configuration(trial, paths, overrides):
     )
 
 
-def create_all_data(configs):
-    """Create the data that are missing; a second process waits for the first."""
-    for folder, config in {config.data_folder: config for config in configs}.items():
-        with locked(folder, waits=True):
-            if not manifest_path(folder).exists() or not read_manifest(folder).get("complete"):
-                create_data(config)
-
-
-def measure_all(configs):
-    """Train and measure every trial; returns {(preset, SNR, name): {column: one value a seed}}."""
-    results = {}
-    try:
-        for trial, config in track(configs.items(), desc="ablation", unit="training"):
-            row = results.setdefault(trial[:3], {name: [] for name in COLUMNS})
-            for name, value in finished(config).items():
-                row[name].append(value)
-    except KeyboardInterrupt as stop:
-        raise type(stop)(f"{stopped_by(stop)}; run ablation.py again to go on") from None
-    return results
+def collected(configs):
+    """{preset: {input SNR: {training: {measure: its mean and range over the seeds}}}} of finished trainings."""
+    found = {}
+    for trial, config in configs.items():
+        row = found.setdefault(trial.preset, {}).setdefault(f"{trial.snr_db:g} dB", {}).setdefault(trial.name, {})
+        for name, value in read_result(config.checkpoint_folder / "ablation.json", config).items():
+            row.setdefault(name, {})[trial.seed] = value
+    return {
+        preset: {
+            snr: {
+                name: {column: over_seeds(values, config.evaluation.num_test) for column, values in row.items()}
+                for name, row in rows.items()
+            }
+            for snr, rows in by_snr.items()
+        }
+        for preset, by_snr in found.items()
+    }
 
 
 def finished(config):
-    """The measurements of one training, which is done already, gone on with, or done now."""
+    """Train where that is missing, and measure; raises UserError where that was done with other settings."""
     path = config.checkpoint_folder / "ablation.json"
     if not path.exists():
-        resumes = (config.checkpoint_folder / "last.pt").exists()
-        run_training(config, resumes, restarts=not resumes)
+        train_missing(config)
         content = {"config": to_dict(config), "measured": measure(config)}
         write_bytes(path, json.dumps(content).encode())
-    return read_result(path, config)
+    read_result(path, config)
 
 
 def read_result(path, config):
@@ -229,26 +224,14 @@ def measure(config):
 
 
 def as_table(results):
-    """The table in Markdown: the mean over the seeds, and the range."""
-    lines = [
-        "| preset | input SNR | training | " + " | ".join(COLUMNS.values()) + " |",
-        "|---" * (3 + len(COLUMNS)) + "|",
+    """What `collected` gives as a table in Markdown."""
+    rows = [
+        [preset, snr, name, *(with_spread(row[column], 2) for column in COLUMNS)]
+        for preset, by_snr in results.items()
+        for snr, trainings in by_snr.items()
+        for name, row in trainings.items()
     ]
-    for (preset, snr, name), row in results.items():
-        cells = [f"{np.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})" for values in row.values()]
-        lines.append(f"| `{preset}` | {as_text(snr)} dB | {name} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def trade_offs(results):
-    """The curves of plots.trade_off: {preset: {curve: [(weight, realism, output SNR), ...]}}."""
-    labels = {NO_ADVERSARY: "none", **{name: f"{weight:g}" for name, weight in weight_names().items()}}
-    curves = {}
-    for (preset, snr, name), row in results.items():
-        if name in labels:
-            curve = curves.setdefault(preset, {}).setdefault(f"input at {snr} dB", [])
-            curve.append((labels[name], row["realism"], row["total_snr_db"]))
-    return curves
+    return markdown(["preset", "input SNR", "training", *COLUMNS.values()], rows)
 
 
 def draw_example(preset, configs):

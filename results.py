@@ -11,10 +11,10 @@ the processes share the trainings. Parts "speech" and "own" need recordings: doc
 """
 
 import argparse
-import sys
 import time
 
 import torch
+from PIL import Image
 
 from config import REPOSITORY
 from dan.configuration import Parser
@@ -44,8 +44,8 @@ def main():
         started = time.time()
         for name in options.parts or [name for name in PARTS if is_stale(name)]:
             measure(name, started)
-    for path in texts.fill(TABLES):
-        print(f"filled {path.relative_to(REPOSITORY)}")
+    for path in [*draw_figures(), *texts.fill(TABLES)]:
+        print(f"wrote {path.relative_to(REPOSITORY)}")
 
 
 def parse_options():
@@ -103,9 +103,32 @@ def measure(name, started):
     except InUseError:
         print(f"{name}: another process measures it")
         return
-    for title, figure in part.draw_figures(values).items():
-        saving.save(figure, REPOSITORY / f"docs/figures/{name}/{title}.png")
-    print(f"wrote {path}", file=sys.stderr)
+    print(f"wrote {path.relative_to(REPOSITORY)}")
+
+
+def draw_figures():
+    """Draw the figures that are not of the records as they are now; returns their paths."""
+    drawn = []
+    for name, part in PARTS.items():
+        record = records.read(name)
+        if record is None or is_drawn(name, record):
+            continue
+        for title, figure in part.draw_figures(record["values"]).items():
+            path = figure_folder(name) / f"{title}.png"
+            saving.save(figure, path, records.fingerprint_of(record["values"]))
+            drawn.append(path)
+    return drawn
+
+
+def is_drawn(name, record):
+    """Whether the figures of a part were all drawn from its record."""
+    source = records.fingerprint_of(record["values"])
+    paths = [figure_folder(name) / f"{title}.png" for title in PARTS[name].FIGURES]
+    return all(path.exists() and Image.open(path).info.get("Source") == source for path in paths)
+
+
+def figure_folder(name):
+    return REPOSITORY / "docs/figures" / name
 
 
 if __name__ == "__main__":

@@ -239,7 +239,7 @@ def test_the_ablation_goes_on_where_it_stopped(script, monkeypatch, few_steps, o
     times = [path.stat().st_mtime_ns for path in results[1:]]
     results[0].unlink()
     code, out, err = script("ablation", *arguments)
-    assert code == 0 and "| `spectral` | -2 dB | no adversary |" in out
+    assert code == 0 and "| spectral | -2 dB | no adversary |" in out
     assert results[0].exists()
     assert times == [path.stat().st_mtime_ns for path in results[1:]]
     code, _, err = script("ablation", *arguments, "training.generator_lr=0.5")

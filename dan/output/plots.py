@@ -292,25 +292,27 @@ def draw_methods(axis, values, results):
     axis.grid(alpha=0.3)
 
 
-def trade_off(curves, labels):
-    """Output SNR over the realism score, a panel for each preset, a point for each weight.
+def switches(results, labels):
+    """Each training's measures with the range of its seeds: a row for each preset and input SNR, a column a measure.
 
-    curves: {preset: {curve: [(label, (realism of each seed), (SNR in dB of each seed)), ...]}};
-    labels: of the two axes.
+    results: {preset: {input SNR: {training: {measure: {"value", "low", "high"}}}}}; labels: {measure: label}.
     """
-    figure, axes = new_figure(1, len(curves), figsize=(6 * len(curves) + 1, 4.8), squeeze=False)
-    colours = (BLUE, VERMILLION, GREEN)
-    for axis, (preset, members) in zip(axes[0], curves.items(), strict=True):
-        for colour, (curve, points) in zip(colours, members.items(), strict=False):
-            means = np.array([(np.mean(realism), np.mean(snr)) for _, realism, snr in points])
-            axis.plot(*means.T, "-o", color=colour, linewidth=1.2, markersize=5, label=curve)
-            for (label, realism, snr), mean in zip(points, means, strict=True):
-                axis.plot(realism, snr, ".", color=colour, markersize=4, alpha=0.6)
-                axis.annotate(label, mean, xytext=(5, 5), textcoords="offset points", fontsize=8)
-        axis.set(title=preset, xlabel=labels[0], ylabel=labels[1])
-        axis.grid(alpha=0.3)
-        axis.legend()
-    figure.suptitle("What the adversary trades: a point is a weight of its loss, dots are seeds")
+    rows = [(preset, snr, each) for preset, by_snr in results.items() for snr, each in by_snr.items()]
+    heights = [len(each) + 3 for *_, each in rows]
+    size, ratios = (11, 0.24 * sum(heights)), {"height_ratios": heights}
+    figure, axes = new_figure(len(rows), len(labels), figsize=size, sharey="row", squeeze=False, gridspec_kw=ratios)
+    for (preset, snr, each), line in zip(rows, axes, strict=True):
+        for axis, (measure, label) in zip(line, labels.items(), strict=True):
+            means, low, high = (
+                np.array([row[measure][key] for row in each.values()]) for key in ("value", "low", "high")
+            )
+            spread = np.array([means - low, high - means]).clip(0)
+            axis.errorbar(means, list(each), xerr=spread, fmt="o", color=colour_of(preset), markersize=4, capsize=2)
+            axis.axvline(means[0], color="black", linewidth=0.8, linestyle=":")
+            axis.set(xlabel=label, title=f"{preset}, input at {snr}")
+            axis.grid(alpha=0.3)
+        line[0].invert_yaxis()
+    figure.suptitle("What each switch is worth: mean and range of the seeds (dotted: the first row)")
     return figure
 
 

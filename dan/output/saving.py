@@ -19,18 +19,18 @@ MARK = "Denoising Adversarial Network"  # in the header of every file that may b
 DPI = 110
 
 
-def save(figure, path):
+def save(figure, path, source=""):
     """Write a figure as PNG, making its folder; `refuse_foreign` says which folders are ours."""
-    write_bytes(path, as_png(figure))
+    write_bytes(path, as_png(figure, source))
 
 
-def as_png(figure):
-    """A figure as the bytes of a PNG file."""
+def as_png(figure, source=""):
+    """A figure as the bytes of a PNG file; source: what it was drawn from, kept in the file's header."""
     image = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # of a file's name that the font lacks
         # Without the version of matplotlib in it, the same figure is the same file.
-        figure.savefig(image, format="png", dpi=DPI, metadata={"Software": MARK})
+        figure.savefig(image, format="png", dpi=DPI, metadata={"Software": MARK, "Source": source})
     return image.getvalue()
 
 

@@ -22,6 +22,8 @@ SNRS_DB = -10, -6, -2, 2, 6, 14, 22, 30
 NUMBERS = 1, 2, 3, 4, 5
 COMMON_SNRS_DB = -2, 6, 14  # that an overall mean is taken over
 
+FIGURES = "sweep_snr_by_number", "sweep_spacing", "sweep_number"
+
 
 def trainings():
     return of_presets(PRESET)

@@ -7,6 +7,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 from datetime import date
 
@@ -55,12 +56,19 @@ def write(part, code, values, minutes):
         "code": code,
     }
     content = {"made_by": MARK, "made": made, "values": values}
-    write_bytes(FOLDER / f"{part}.json", (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+    text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
+    text = re.sub(r"\[[-+\d.,e\s]*\]", lambda numbers: " ".join(numbers[0].split()), text)  # lists on one line
+    write_bytes(FOLDER / f"{part}.json", f"{text}\n".encode())
 
 
 def changed_since(record):
     """The paths of the code behind a record that are not as they were when it was made."""
     return [path for path, before in record["made"]["code"].items() if before != fingerprint(path)]
+
+
+def fingerprint_of(values):
+    """A hash of a record's values, by which a figure says what it was drawn from."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def fingerprints(paths):

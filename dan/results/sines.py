@@ -32,6 +32,8 @@ SECONDS = {
 }
 KNOW_LESS = "NOMP", "spectral-any", "general oracle"  # than that amplitudes are equal and phases zero
 
+FIGURES = "example", "sweep_SNR", "sweep_spacing", "sweep_number"
+
 
 def trainings():
     return of_presets(*PRESETS)
@@ -49,10 +51,11 @@ def measure(configs):
     estimated = estimate_all(clean, mixed, numbers, estimators, columns)
     result = summarise(clean, mixed, numbers, *estimated, columns, data)
     first = {name: estimator for name, estimator in estimators.items() if "seed" not in name}
+    shown = {"clean": clean, "mixed": mixed, **{name: estimated[0][name] for name in ("spectral", "lowpass")}}
     return {
         "bound": result["bound_db"],
         "mean of dB at the bound": result["mean_at_bound_db"],
-        "bound of unknown amplitudes and phases": result["bound_db"] - 10 * np.log10(3),
+        "bound of three unknowns": result["bound_db"] - 10 * np.log10(3),
         "parameters": {preset: count_parameters(generators[preset, SEEDS[0]]) for preset in PRESETS},
         "methods": {name: by_seed(result["methods"], name, generators, len(clean)) for name in first},
         "sweeps": {
@@ -60,6 +63,7 @@ def measure(configs):
             for name, sweep in {"SNR": sweep_snr, "spacing": sweep_spacing, "number": sweep_number}.items()
             for values, snr in [sweep(first, data, config.evaluation.num_sweep)]
         },
+        "example": {name: signals[0].round(4).tolist() for name, signals in shown.items()},
         "lengths": {
             preset: by_length(generators[preset, SEEDS[0]], configs[preset, SEEDS[0]], data, lengths)
             for preset, lengths in SECONDS.items()
@@ -100,7 +104,9 @@ def draw_figures(values):
         "spacing": "distance of two neighbouring sines in Hz",
         "number": "number of sines",
     }
-    return {
+    example = {name: np.array(signal) for name, signal in values["example"].items()}
+    title = "Denoised against lowpass: a test signal, over time and over frequency"
+    return {"example": plots.side_by_side(example, resolve("dan").data.sample_rate, title)} | {
         f"sweep_{name}": plots.sweep(
             swept["values"], swept["output SNR"], labels[name], f"{swept['signals']} signals a point"
         )

@@ -6,7 +6,7 @@ import json
 
 from create_data import create_data
 from dan.configuration import resolve
-from dan.errors import ConfigurationError
+from dan.errors import ConfigurationError, stopped_by
 from dan.files import InUseError, locked, write_bytes
 from dan.progress import track
 from dan.results import records
@@ -54,23 +54,27 @@ def of_presets(*presets):
 
 
 def share(configs, finish, title):
-    """`finish(config)` for each of the configs; those that another process has in hand come last, and are waited for."""
+    """`finish(config)` for each of the configs; what another process has in hand is waited for in the end."""
     later = []
-    for config in track(configs, desc=title, unit="training"):
-        try:
+    try:
+        for config in track(configs, desc=title, unit="training"):
+            try:
+                finish(config)
+            except InUseError:
+                later.append(config)
+        for config in later:
+            with locked(config.checkpoint_folder, waits=True):
+                pass
             finish(config)
-        except InUseError:
-            later.append(config)
-    for config in later:
-        with locked(config.checkpoint_folder, waits=True):
-            pass
-        finish(config)
+    except KeyboardInterrupt as stop:
+        raise type(stop)(f"{stopped_by(stop)}; run the same again to go on") from None
 
 
-def train_missing(config):
+def train_missing(config, begin_with=None):
     """Train, or go on where the training was stopped; does nothing where it is finished.
 
-    A training of other settings is moved aside. What trained it is kept beside it, in code.json.
+    A training of other settings is moved aside. What trained it is kept beside it, in code.json. begin_with: a
+    checkpoint whose generator is trained on.
     """
     create_missing(config)
     last = config.checkpoint_folder / "last.pt"
@@ -81,7 +85,7 @@ def train_missing(config):
         return
     code = records.fingerprints(CODE)
     with contextlib.redirect_stdout(io.StringIO()):
-        run_training(config, resumes=bool(stored), restarts=not stored)
+        run_training(config, resumes=bool(stored), restarts=not stored, begin_with=None if stored else begin_with)
     write_bytes(config.checkpoint_folder / "code.json", json.dumps(code).encode())
 
 

@@ -52,3 +52,4 @@ def by_seed(values, records):
 
 
 TABLES = {"by seed": by_seed}
+FIGURES = ()

@@ -1,0 +1,3 @@
+CODE = ()
+TABLES = {}
+FIGURES = ()
