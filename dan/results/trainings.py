@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+from dataclasses import replace
 
 from create_data import create_data
 from dan.configuration import resolve
@@ -99,7 +100,7 @@ def create_missing(config):
 def has_settings(config, stored):
     """Whether a stored Config is of the same training."""
     try:
-        check_settings(config, stored, config.checkpoint_folder)
+        check_settings(replace(config, data=config.data.by_last_names()), stored, config.checkpoint_folder)
     except ConfigurationError:
         return False
     return True
