@@ -5,8 +5,10 @@ import soundfile
 
 from config import REPOSITORY
 from dan.denoising.denoiser import Denoiser
+from dan.errors import UserError
 from dan.evaluation.metrics import si_sdr, summary, table_columns
 from dan.evaluation.recordings import measure_costs
+from dan.evaluation.speech_peers import RATE, SIZES_AND_LATENCIES
 from dan.evaluation.tables import estimate_all, summarise
 from dan.output import plots
 from dan.results.clips import clips, gather, unseen
@@ -31,6 +33,8 @@ MOST = 30  # recordings of a voice
 MIXTURE = "data.duration=5", "data.snr_db=-5,5", "data.num_validation=100"
 MEASURES = {"SI-SDR improvement": "si_sdr_improvement_db", "STOI": "stoi", "PESQ": "pesq", "DNSMOS OVRL": "dnsmos_ovrl"}
 LEFT_OUT = "lowpass", "wavelet"
+OTHERS = {"noisereduce", *SIZES_AND_LATENCIES}
+INSTALL = "pip install -r requirements-benchmark.txt, and with --no-deps -r requirements-peers.txt"
 NUM_CLEAN = 40
 LEAST_SI_SDR, LEAST_REDUCTION = 25, 20  # dB, of clean speech and of noise alone
 
@@ -53,8 +57,13 @@ def measure(_):
 
 
 def compare(config, clean, mixed, generators):
-    """{method: {measure: its number, "worst", costs}} of all methods for recordings, and of ours."""
+    """{method: {measure: its number, "worst", costs}} of all methods for recordings, and of ours.
+
+    Raises UserError where other methods are not installed.
+    """
     estimators = {n: e for n, e in all_estimators(config, generators).items() if n not in LEFT_OUT}
+    if missing := (OTHERS if config.data.sample_rate == RATE else {"RNNoise"}) - estimators.keys():
+        raise UserError(f"{', '.join(sorted(missing))} missing; {INSTALL}")
     columns = table_columns(config.data)
     result = summarise(clean, mixed, None, *estimate_all(clean, mixed, None, estimators, columns), columns, config.data)
     costs = measure_costs(result["methods"], generators, config.data)
