@@ -74,7 +74,7 @@ def parse_options():
 
 
 def measure(folder, quick):
-    """Print the rows; returns what is of more than one number: {"training": …, "threads": …}."""
+    """Print all that is measured; returns what is not a row: {"training": …, "threads": …}."""
     paths = [f"paths.{name}={folder}/{name}" for name in ("data", "images", "checkpoints")]
     configs = {preset: resolve(preset, paths) for preset in PRESETS}
     configs["spectral-any"] = resolve(
@@ -156,15 +156,16 @@ def time_epochs(configs, plain, device):
     seconds = in_turns({key: lambda k=key, e=epoch: one_epoch(k[0], e) for key, epoch in epochs.items()})
     for (name, phase), epoch in seconds.items():
         row(f"epoch of {name}, {phase}", epoch, "s")
-    for phase, asked in (("pretraining", "asked: 5 with AMX, else 3"), ("adversarial", "")):
+    for phase in ("pretraining", "adversarial"):
         ratio = seconds["a plain loop", phase] / seconds["dan", phase]
-        row(f"dan against a plain loop, {phase}", ratio, "×", f"faster; {asked}".rstrip("; "))
+        row(f"dan against a plain loop, {phase}", ratio, "×", "faster; asked: 5 with AMX, else 3")
     signals = len(players["dan"][1].dataset) / seconds["dan", "adversarial"]
     busy = gpu_share(players["dan"], seconds["dan", "adversarial"])
     row("signals per second", signals, "", f"of dan, adversarial; the GPU is busy {busy}")
     state, _, settings = players["dan"]
-    validation = timed(lambda: validate(state, loaders(configs["dan"], device)[1], settings, True))
-    row("validation of dan", 100 * validation / seconds["dan", "adversarial"], "%", "of an epoch")
+    _, validation_loader = loaders(configs["dan"], device)
+    validation = timed(lambda: validate(state, validation_loader, settings, True))
+    row("validation of dan", 100 * validation / seconds["dan", "adversarial"], "%", "of an epoch, adversarial")
     return whole_trainings(configs, seconds)
 
 
@@ -179,11 +180,10 @@ def whole_trainings(configs, seconds):
         whole[name] = {"epochs": last, "minutes": scale * total / 60}
     for name, found in whole.items():
         found["time over dan-published"] = found["minutes"] / whole["dan-published"]["minutes"]
-        row(
-            f"whole training of {name}",
-            found["minutes"],
-            "min",
-            f"{found['epochs']} epochs; {found['time over dan-published']:.2f} of dan-published's time",
+        print(
+            f"all {found['epochs']} epochs of {name}: {found['minutes']:.1f} min, "
+            f"{found['time over dan-published']:.2f} of dan-published's time",
+            flush=True,
         )
     return whole
 
@@ -269,9 +269,7 @@ def time_estimators(config):
     names = "spectral-any", "NOMP", "general oracle"
     seconds = in_turns({name: lambda e=estimators[name]: e(mixed, snr, numbers) for name in names})
     for name in names[1:]:
-        row(
-            f"{name} against spectral-any", seconds[name] / seconds["spectral-any"], "×", "as long for the same signals"
-        )
+        row(f"{name} against spectral-any", seconds[name] / seconds["spectral-any"], "×", "as long")
 
 
 def time_speech(folder):

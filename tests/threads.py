@@ -40,9 +40,9 @@ def measure_threads():
     for _ in range(ROUNDS):
         for place, load in (("idle", nullcontext), ("beside a loop", endless_loop)):
             with load():
-                for name, step in steps.items():
-                    for title, threads in THREADS.items():
-                        torch.set_num_threads(threads)
+                for title, threads in THREADS.items():
+                    torch.set_num_threads(threads)
+                    for name, step in steps.items():
                         seconds.setdefault((name, title, place), []).append(mean_seconds(step))
     torch.set_num_threads(before)
     found = {}
@@ -68,13 +68,12 @@ def training_step(preset, epoch):
 
 
 def mean_seconds(step):
-    """The mean over the steps of SECONDS, after one that does not count, as the number of threads is new to it."""
-    step()
+    """The mean over the steps of SECONDS."""
     started, count = time.perf_counter(), 0
-    while count == 0 or time.perf_counter() - started < SECONDS:
+    while (seconds := time.perf_counter() - started) < SECONDS:
         step()
         count += 1
-    return (time.perf_counter() - started) / count
+    return seconds / count
 
 
 @contextmanager

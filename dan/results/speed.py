@@ -17,7 +17,6 @@ CODE = (
     *(f"dan/denoising/{name}.py" for name in ("denoiser", "export")),
     *(f"dan/signals/{name}.py" for name in ("npy_files", "store")),
     "create_data.py",
-    "presets.py",
     "dan/results/speed.py",
 )
 LENGTHS = "4,096 samples", "65,536 samples"  # of the table "growth"
