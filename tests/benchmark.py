@@ -1,20 +1,19 @@
 """Speed and memory, as ratios wherever two things can be compared in one run.
 
-    python tests/benchmark.py              # four minutes on two cores; --quick: one
-    python tests/benchmark.py --scaling    # against the signals' length, and with two processes
+    python tests/benchmark.py                 # N minutes on two cores; --quick: M
+    python tests/benchmark.py --scaling       # against the signals' length and number, and with two processes
+    python tests/benchmark.py --json FILE     # also writes the numbers; `results.py speed` keeps them
 
 Absolute times hold for this machine and this moment; the ratios travel.
 """
 
+import argparse
+import json
 import os
-import resource
-import subprocess
 import sys
 import tempfile
-import time
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import soundfile
@@ -25,7 +24,9 @@ from torch.utils.data import DataLoader
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from measuring import in_turns, median_of, row, rows, run_alone, timed
 from scaling import measure_scaling
+from threads import measure_threads
 
 from config import REPOSITORY
 from create_data import create_data
@@ -35,49 +36,70 @@ from dan.denoising.export import HopNetwork, write_onnx
 from dan.evaluation.speech_peers import session
 from dan.losses import improvement_loss, l1_loss
 from dan.processes import choose_device
-from dan.signals.sines import draw
+from dan.signals.sines import count_sines, draw
 from dan.training.checkpoints import load_generator
 from dan.training.precision import choose_precisions
 from dan.training.state import new_training
-from dataset import StoredPairs, StreamedPairs, loaders, set_epoch
+from dataset import StoredPairs, StreamedPairs, first_batch, loaders, set_epoch
+from evaluate import all_estimators
 from models import CONVOLUTIONS, apply_generator
 from train_gan import train_epoch, validate
 
 PLAIN = ["generator.fourier=false", "discriminator.fourier=false", "training.precision=float32"]
-# Epochs until patience ended the published recipe, and all of dan's.
-EPOCHS = {"dan-published": 157, "dan": 160}
+PRESETS = ("dan-published", "dan-small", "dan", "spectral-any", "spectral")
+LAST_EPOCH = {"dan-published": 157}  # in which patience ended the published recipe; of the others all
+STREAMED = 3200  # signals of spectral-any in a timed epoch, a tenth of the preset's
 TRANSPOSED = nn.ConvTranspose1d | nn.ConvTranspose2d
 QUALITIES_DB = (5.5, 8, 10)
-ROUNDS = 3
 
 
 def main():
-    if "--scaling" in sys.argv:
-        measure_scaling()
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        measure(folder)
+    options = parse_options()
+    if options.scaling:
+        values = {"growth": measure_scaling()}
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            values = measure(folder, options.quick)
+    if options.json:
+        options.json.write_text(json.dumps({"rows": rows} | values, indent=1))
 
 
-def measure(folder):
+def parse_options():
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout, allow_abbrev=False)
+    parser.add_argument("--quick", action="store_true", help="leave out what takes long")
+    parser.add_argument("--scaling", action="store_true", help="measure how time and memory grow instead")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers: rows by name, and the tables")
+    return parser.parse_args()
+
+
+def measure(folder, quick):
+    """Print all that is measured; returns what is not a row: {"training": …, "threads": …}."""
     paths = [f"paths.{name}={folder}/{name}" for name in ("data", "images", "checkpoints")]
-    config = resolve("dan", paths)
+    configs = {preset: resolve(preset, paths) for preset in PRESETS}
+    configs["spectral-any"] = resolve(
+        "spectral-any", [*paths, f"paths.data={folder}/any", f"data.num_train={STREAMED}"]
+    )
+    config, plain = configs["dan"], resolve("dan", paths + PLAIN)
     device = choose_device("auto")
     torch.set_num_threads(config.training.threads or torch.get_num_threads())
     print(f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}, device {device}\n")
-    seconds = timed(lambda: create_data(config))
-    row("data creation, 1,800 signals", f"{seconds:.2f} s", "asked: at most 3 s")
-    time_steps(config, resolve("dan", paths + PLAIN), device)
-    time_epochs(config, paths, device)
+    row("data creation, 1,800 signals", timed(lambda: create_data(config)), "s", "asked: at most 3 s")
+    create_data(configs["spectral-any"])
+    time_steps(config, plain, device)
+    training = time_epochs(configs, plain, device)
     time_against_peak()
-    time_drawing(paths)
+    time_drawing(configs["spectral-any"])
+    time_estimators(configs["spectral-any"])
     time_inference(config)
     time_speech(Path(folder))
     time_hops(Path(folder))
-    memory = peak_memory_mb(["train_gan.py", *paths, "training.max_epochs=3", "training.pretrain_epochs=1"])
-    row("peak memory of train_gan.py", f"{memory:.0f} MB", "asked: at most 1000 MB")
-    if "--quick" not in sys.argv:
-        time_to_quality(config, device)
+    _, memory = run_alone("train_gan.py", *paths, "training.max_epochs=3", "training.pretrain_epochs=1")
+    row("peak memory of train_gan.py", memory, "MB", "asked: at most 1000 MB")
+    if quick:
+        return {"training": training}
+    time_to_quality(config, device)
+    return {"training": training, "threads": measure_threads()}
 
 
 def time_steps(config, plain, device):
@@ -100,60 +122,70 @@ def time_steps(config, plain, device):
         seconds[name] = median_of(step, 10), median_of(forward, 10)
         row(
             f"generator step, batch 50, {name}",
-            f"{1e3 * seconds[name][0]:.0f} ms",
+            1e3 * seconds[name][0],
+            "ms",
             f"forward {1e3 * seconds[name][1]:.0f} ms",
         )
     ratio = seconds["torch"][0] / seconds["Fourier"][0]
-    row("  convolutions through Fourier", f"{ratio:.1f} ×", "faster; kept because at least 1.5")
+    row("convolutions through Fourier", ratio, "×", "faster; kept because at least 1.5")
 
 
-def time_epochs(config, paths, device):
-    """Epochs of dan, of dan-published, and of a plain DataLoader loop of the same networks."""
-    plain = resolve("dan", paths + PLAIN)
-    one_by_one = DataLoader(StoredPairs(plain, "train"), plain.training.batch_size, shuffle=True)
-    published = resolve("dan-published", paths)
-    players = {}
-    for name, settings, loader in (
-        ("dan", config, loaders(config, device)[0]),
-        ("dan-published", published, loaders(published, device)[0]),
-        ("a plain loop", plain, one_by_one),
-    ):
-        state, training = new_training(settings, device), settings.training
-        players[name] = state, loader, training
-        if name == "dan":
-            state.precision = choose_precisions(state, next(iter(loader)), training)
-            for network, (precision, reason) in state.precision.items():
-                print(f"  {network} {precision}: {reason}")
-    # In turns, so that a slow moment of the machine meets all of them alike.
-    rounds = [
-        {name: [timed(lambda e=e, p=player: train_epoch(*p, e)) for e in (40, 41)] for name, player in players.items()}
-        for _ in range(ROUNDS)
-    ]
-    seconds = {name: [median(times[name][phase] for times in rounds) for phase in (0, 1)] for name in players}
-    for name, (pretraining, adversarial) in seconds.items():
-        row(f"epoch of {name}", f"{pretraining:.2f} s", f"of pretraining; {adversarial:.2f} s with the discriminator")
-    ratios = [plain / dan for plain, dan in zip(seconds["a plain loop"], seconds["dan"], strict=True)]
-    row(
-        "  epoch against the plain loop",
-        f"{ratios[0]:.1f} ×",
-        f"faster; {ratios[1]:.1f} × with the discriminator; asked: 5 with AMX, else 3",
-    )
-    whole = {name: 40 * seconds[name][0] + (epochs - 40) * seconds[name][1] for name, epochs in EPOCHS.items()}
-    row(
-        "  whole training, dan",
-        f"1/{whole['dan-published'] / whole['dan']:.1f}",
-        "of dan-published's time; asked: 1/4 with AMX, else 1/3",
-    )
-    whole_seconds = seconds["dan"][1]
-    row(
-        "  signals per second",
-        f"{config.data.num_train / whole_seconds:,.0f}",
-        f"with the discriminator; the GPU is busy {gpu_share(players['dan'], whole_seconds)}",
-    )
-    validation = loaders(config, device)[1]
-    state = players["dan"][0]
-    share = timed(lambda: validate(state, validation, config.training, True)) / seconds["dan"][1]
-    row("  validation", f"{share:.0%}", "of an epoch")
+def time_epochs(configs, plain, device):
+    """Epochs of every preset, and of a plain DataLoader loop of dan's networks.
+
+    Returns what whole trainings come to, validation left out: {preset: {"epochs", "minutes", "time over
+    dan-published"}}.
+    """
+    trainings = {name: (loaders(config, device)[0], config) for name, config in configs.items()}
+    trainings["a plain loop"] = DataLoader(StoredPairs(plain, "train"), plain.training.batch_size, shuffle=True), plain
+    players, epochs = {}, {}
+    for name, (loader, config) in trainings.items():
+        state, settings = new_training(config, device), config.training
+        state.precision = choose_precisions(state, first_batch(loader), settings)
+        players[name] = state, loader, settings
+        epochs[name, "pretraining"] = settings.pretrain_epochs
+        if settings.max_epochs > settings.pretrain_epochs:
+            epochs[name, "adversarial"] = settings.pretrain_epochs + 1
+    for network, (precision, reason) in players["dan"][0].precision.items():
+        print(f"  {network} of dan {precision}: {reason}")
+
+    def one_epoch(name, epoch):
+        set_epoch(players[name][1], epoch)
+        train_epoch(*players[name], epoch)
+
+    seconds = in_turns({key: lambda k=key, e=epoch: one_epoch(k[0], e) for key, epoch in epochs.items()})
+    for (name, phase), epoch in seconds.items():
+        row(f"epoch of {name}, {phase}", epoch, "s")
+    for phase in ("pretraining", "adversarial"):
+        ratio = seconds["a plain loop", phase] / seconds["dan", phase]
+        row(f"dan against a plain loop, {phase}", ratio, "×", "faster; asked: 5 with AMX, else 3")
+    signals = len(players["dan"][1].dataset) / seconds["dan", "adversarial"]
+    busy = gpu_share(players["dan"], seconds["dan", "adversarial"])
+    row("signals per second", signals, "", f"of dan, adversarial; the GPU is busy {busy}")
+    state, _, settings = players["dan"]
+    _, validation_loader = loaders(configs["dan"], device)
+    validation = timed(lambda: validate(state, validation_loader, settings, True))
+    row("validation of dan", 100 * validation / seconds["dan", "adversarial"], "%", "of an epoch, adversarial")
+    return whole_trainings(configs, seconds)
+
+
+def whole_trainings(configs, seconds):
+    """As `time_epochs` returns it; seconds: {(preset, phase): of an epoch}."""
+    whole = {}
+    for name, config in configs.items():
+        settings, last = config.training, LAST_EPOCH.get(name, config.training.max_epochs)
+        epochs = {"pretraining": settings.pretrain_epochs, "adversarial": last - settings.pretrain_epochs}
+        total = sum(count * seconds[name, phase] for phase, count in epochs.items() if count)
+        scale = resolve(name).data.num_train / config.data.num_train
+        whole[name] = {"epochs": last, "minutes": scale * total / 60}
+    for name, found in whole.items():
+        found["time over dan-published"] = found["minutes"] / whole["dan-published"]["minutes"]
+        print(
+            f"all {found['epochs']} epochs of {name}: {found['minutes']:.1f} min, "
+            f"{found['time over dan-published']:.2f} of dan-published's time",
+            flush=True,
+        )
+    return whole
 
 
 def gpu_share(player, seconds):
@@ -176,7 +208,7 @@ def time_against_peak():
     torch.set_num_threads(1)
     matrix = torch.randn(1024, 1024)
     peak = 1024**3 / median_of(lambda: matrix @ matrix, 10)
-    row("peak of one thread", f"{peak / 1e9:.0f} billion", "multiplications a second, float32")
+    row("peak of one thread", peak / 1e9, "", "billion multiplications a second, float32")
     for preset in ("dan", "dan-small", "spectral", "spectral-any", "audio", "speech-own"):
         config = resolve(preset)
         generator = new_training(config, torch.device("cpu")).generator.train()
@@ -184,9 +216,10 @@ def time_against_peak():
         count = 3 * multiplications(generator, signals)  # forward, and backward twice as many
         seconds = median_of(lambda g=generator, x=signals: g(x).square().mean().backward(), 3)
         row(
-            f"  a step of {preset}",
-            f"{count / seconds / peak:.0%}",
-            f"of the peak: {count / 1e9:.2f} billion in {1e3 * seconds:.0f} ms",
+            f"share of the peak, {preset}",
+            100 * count / seconds / peak,
+            "%",
+            f"a step is {count / 1e9:.2f} billion in {1e3 * seconds:.0f} ms",
         )
     torch.set_num_threads(threads)
 
@@ -210,9 +243,8 @@ def multiplications(network, signals):
     return sum(counts)
 
 
-def time_drawing(paths):
+def time_drawing(config):
     """Drawing a batch of streamed signals, against the training step that it is for."""
-    config = resolve("spectral-any", paths)
     pairs, state = StreamedPairs(config), new_training(config, torch.device("cpu"))
     state.precision = choose_precisions(state, pairs[0], config.training)
     clean, mixed = pairs[0]
@@ -225,7 +257,19 @@ def time_drawing(paths):
         state.generator_optimizer.step()
 
     share = median_of(lambda: pairs[1], 20) / median_of(step, 20)
-    row("drawing a streamed batch", f"{share:.0%}", "of a step of spectral-any; asked: at most 20 %")
+    row("drawing a streamed batch", 100 * share, "%", "of a step of spectral-any; asked: at most 20 %")
+
+
+def time_estimators(config):
+    """Other methods for any number of sines, against the network; its weights do not matter."""
+    generator = new_training(config, torch.device("cpu")).generator.eval()
+    clean, _, mixed = draw(config.test_data, "test", 200)
+    numbers, snr = count_sines(config.test_data, "test", len(clean)), np.zeros(len(clean))
+    estimators = all_estimators(config, {"spectral-any": generator})
+    names = "spectral-any", "NOMP", "general oracle"
+    seconds = in_turns({name: lambda e=estimators[name]: e(mixed, snr, numbers) for name in names})
+    for name in names[1:]:
+        row(f"{name} against spectral-any", seconds[name] / seconds["spectral-any"], "×", "as long")
 
 
 def time_speech(folder):
@@ -249,16 +293,16 @@ def time_speech(folder):
     state.precision = choose_precisions(state, pairs[0], config.training)
     drawing = timed(lambda: [pairs[number] for number in range(10)])
     epoch = timed(lambda: train_epoch(state, loaders(config, device)[0], config.training, 1))
-    row("speech: drawing over a whole step", f"{drawing / epoch:.0%}", "asked: at most 20 %")
+    row("speech, drawing", 100 * drawing / epoch, "%", "of a whole step; asked: at most 20 %")
     minute = rng.normal(0, 0.1, 16_000 * 60).astype(np.float32)
     denoiser = Denoiser.load(REPOSITORY / "pretrained/speech.pt")
-    row("speech: denoising over real time", f"{60 / timed(lambda: denoiser(minute)):.0f} ×", "asked: at least 25 ×")
+    row("speech, whole files", 60 / timed(lambda: denoiser(minute, 16_000)), "×", "real time; asked: at least 25 ×")
 
 
 def time_hops(folder):
     """The shipped denoiser a hop at a time on one thread, as for live sound: exported to ONNX, and in torch."""
     if not (find_spec("onnxscript") and find_spec("onnxruntime")):
-        row("speech by hops: ONNX over torch", "not run", "needs requirements-export.txt")
+        print("speech by hops: not run; needs requirements-export.txt")
         return
     generator, config = load_generator(REPOSITORY / "pretrained/speech.pt")
     write_onnx(generator, config.data, folder / "speech.onnx")
@@ -277,19 +321,18 @@ def time_hops(folder):
             _, state = generator.step(mixed, state)
 
     torch.set_num_threads(1)
-    # In turns, so that a slow moment of the machine meets both alike.
-    rounds = [(timed(in_onnx), timed(in_torch)) for _ in range(9)]
+    seconds = in_turns({"torch": in_torch, "ONNX": in_onnx}, rounds=9)
     torch.set_num_threads(threads)
-    sound = hops.numel() / config.data.sample_rate
-    fast, slow = (sound / median(seconds) for seconds in zip(*rounds, strict=True))
-    row("speech by hops: ONNX over torch", f"{fast / slow:.1f} ×", f"{fast:.0f} × and {slow:.0f} × real time")
+    for name, spent in seconds.items():
+        row(f"speech by hops, {name}", hops.numel() / config.data.sample_rate / spent, "×", "real time")
+    row("speech by hops, ONNX over torch", seconds["torch"] / seconds["ONNX"], "×", "faster")
 
 
 def time_inference(config):
     _, _, mixed = draw(config.data, "test", 1000)
     generator = new_training(config, torch.device("cpu")).generator.eval()
     seconds = median_of(lambda: apply_generator(generator, mixed), 3)
-    row("denoising 1,000 signals", f"{seconds:.2f} s", f"{1000 / seconds:.0f} × real time")
+    row("denoising 1,000 signals", seconds, "s", f"{1000 / seconds:.0f} × real time")
 
 
 def time_to_quality(config, device):
@@ -303,31 +346,9 @@ def time_to_quality(config, device):
         spent += timed(lambda e=epoch: train_epoch(state, train_loader, config.training, e))
         snr = validate(state, validation_loader, config.training, False)["snr_db"]
         while wanted and snr > wanted[0]:
-            row(f"dan passes {wanted.pop(0)} dB", f"{spent:.0f} s", f"epoch {epoch}")
+            row(f"dan passes {wanted.pop(0)} dB", spent, "s", f"epoch {epoch}")
         if not wanted:
             break
-
-
-def row(what, value, remark=""):
-    print(f"{what:<34}{value:>12}   {remark}", flush=True)
-
-
-def timed(function):
-    started = time.perf_counter()
-    function()
-    return time.perf_counter() - started
-
-
-def median_of(function, repetitions):
-    function()
-    return sorted(timed(function) for _ in range(repetitions))[repetitions // 2]
-
-
-def peak_memory_mb(command):
-    """The largest memory of one of this project's scripts, run by itself."""
-    subprocess.run([sys.executable, *command], cwd=REPOSITORY, check=True, capture_output=True)
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 if __name__ == "__main__":

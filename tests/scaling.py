@@ -1,4 +1,4 @@
-"""How step time and memory grow with the signals, for each kind of generator; and two processes.
+"""How step time and memory grow with the signals, for each kind of generator; many signals; and two processes.
 
 Called by `benchmark.py --scaling`, and by itself for a single point of the table.
 """
@@ -8,7 +8,6 @@ import resource
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,46 +15,66 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from measuring import row, run_alone, timed
+
 from config import REPOSITORY
+from create_data import create_data
 from dan.configuration import resolve
 from dan.losses import l1_loss
 from dan.training.checkpoints import read_checkpoint
+from dataset import loaders
 from models import build_generator
 
 PRESETS = ("dan", "spectral", "audio")
 LENGTHS = (256, 1024, 4096, 16_384, 65_536)
 BATCHES = (4, 16)
 STEPS = 3
+SECOND = 44_100  # samples, of sound as it is usually recorded
+MANY = 200_000
 
 
 def measure_scaling():
-    """Print the table of steps, and two processes beside one."""
-    print(
-        f"{os.cpu_count()} cores, torch {torch.__version__}\n\n| generator | batch | "
-        + " | ".join(f"{length:,}" for length in LENGTHS)
-        + " | grows as |"
-    )
+    """Print the table of steps with one thread, a second of sound, many signals, and two processes beside one.
+
+    Returns the table: {generator: {"batch 4": {"256 samples": {"ms", "MB"}, …, "exponents": {"time", "memory"}}, …}}.
+    """
+    print(f"{os.cpu_count()} cores, torch {torch.__version__}, steps with one thread\n")
+    print(f"| generator | batch | {' | '.join(f'{length:,}' for length in LENGTHS)} | grows as |")
     print("|---" * (len(LENGTHS) + 3) + "|")
+    table = {preset: {f"batch {batch}": growth(preset, batch) for batch in BATCHES} for preset in PRESETS}
+    print()
     for preset in PRESETS:
-        for batch in BATCHES:
-            points = [point(preset, length, batch) for length in LENGTHS]
-            cells = [f"{1000 * seconds:,.0f} ms, {memory:,.0f} MB" for seconds, memory in points]
-            print(f"| `{preset}` | {batch} | {' | '.join(cells)} | {growth(points)} |", flush=True)
+        row(f"a second at 44.1 kHz, {preset}", point(preset, SECOND, BATCHES[-1])["ms"] / 1000, "s", "a step of 16")
+    store_many()
     compare_processes()
+    return table
+
+
+def growth(preset, batch):
+    """A row of the table; the exponents of time and memory in the length are over the longest three lengths."""
+    points = {f"{length:,} samples": point(preset, length, batch) for length in LENGTHS}
+    longest = list(points.values())[-3:]
+    exponents = {
+        name: float(np.polyfit(np.log(LENGTHS[-3:]), np.log([p[unit] for p in longest]), 1)[0])
+        for name, unit in (("time", "ms"), ("memory", "MB"))
+    }
+    cells = [f"{p['ms']:,.0f} ms, {p['MB']:,.0f} MB" for p in points.values()]
+    grows = f"length^{exponents['time']:.1f}, memory^{exponents['memory']:.1f}"
+    print(f"| `{preset}` | {batch} | {' | '.join(cells)} | {grows} |", flush=True)
+    return points | {"exponents": exponents}
 
 
 def point(preset, length, batch):
-    """(seconds of a training step, megabytes beyond those of a tiny one).
+    """{"ms": of a training step, "MB": beyond those of a tiny one}.
 
     In a process of its own, since memory is never given back.
     """
-    output = subprocess.run(
-        [sys.executable, __file__, preset, str(length), str(batch)], capture_output=True, text=True, check=True
-    ).stdout
-    return tuple(map(float, output.split()))
+    output, _ = run_alone(__file__, preset, str(length), str(batch))
+    return dict(zip(("ms", "MB"), map(float, output.split()), strict=True))
 
 
 def measure_point(preset, length, batch):
+    torch.set_num_threads(1)
     generator = build_generator(resolve(preset)).train()
     optimizer = torch.optim.Adam(generator.parameters(), fused=True)
 
@@ -68,21 +87,16 @@ def measure_point(preset, length, batch):
     step(64, 2)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     step(length, batch)
-    seconds = []
-    for _ in range(STEPS):
-        started = time.perf_counter()
-        step(length, batch)
-        seconds.append(time.perf_counter() - started)
-    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    print(min(seconds), memory)
+    seconds = min(timed(lambda: step(length, batch)) for _ in range(STEPS))
+    print(1000 * seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 
 
-def growth(points):
-    """The exponents of time and memory in the length, over the longest three lengths."""
-    time_of, memory_of = (
-        np.polyfit(np.log(LENGTHS[-3:]), np.log([p[part] for p in points[-3:]]), 1)[0] for part in (0, 1)
-    )
-    return f"length^{time_of:.1f}, memory^{memory_of:.1f}"
+def store_many():
+    """Seconds to create many signals and to read them for the training, while the system has them in memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = resolve("dan", [f"data.num_train={MANY}", f"paths.data={folder}/data"])
+        row(f"{MANY:,} signals, creating", timed(lambda: create_data(config)), "s", "three files each")
+        row(f"{MANY:,} signals, reading", timed(lambda: loaders(config)), "s", "two of the files")
 
 
 def compare_processes():
@@ -99,16 +113,15 @@ def compare_processes():
                 "training.threads=0",
             ]
             run("create_data.py", *settings)
-            seconds = {}
             torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-            for name, starter, threads in (("one", [], "2"), ("two", torchrun, "1")):
-                run(*starter, "train_gan.py", *settings, f"paths.checkpoints={folder}/{name}", threads=threads)
-                last = read_checkpoint(Path(folder) / name / preset / "last.pt")
-                seconds[name] = last["seconds"] / last["epoch"]
-            print(
-                f"\n{preset}: {seconds['one']:.2f} s an epoch with one process of two threads, "
-                f"{seconds['two']:.2f} s with two processes of one thread"
-            )
+            for name, starter, threads in (
+                ("one process of two threads", [], "2"),
+                ("two processes of one thread", torchrun, "1"),
+            ):
+                checkpoints = Path(folder) / threads
+                run(*starter, "train_gan.py", *settings, f"paths.checkpoints={checkpoints}", threads=threads)
+                last = read_checkpoint(checkpoints / preset / "last.pt")
+                row(f"epoch of {preset}, {name}", last["seconds"] / last["epoch"], "s")
 
 
 def run(*command, threads="2"):
