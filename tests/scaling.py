@@ -92,7 +92,10 @@ def measure_point(preset, length, batch):
 
 
 def store_many():
-    """Seconds to create many signals and to read them for the training, while the system has them in memory."""
+    """Seconds to create many signals and to read them for the training, while the system has them in memory.
+
+    Removing them takes minutes where each removal reaches the disk; that is not measured.
+    """
     with tempfile.TemporaryDirectory() as folder:
         config = resolve("dan", [f"data.num_train={MANY}", f"paths.data={folder}/data"])
         row(f"{MANY:,} signals, creating", timed(lambda: create_data(config)), "s", "three files each")
