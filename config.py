@@ -42,7 +42,7 @@ class DataConfig:
     # Size
     num_train: int = setting(1600, "training signals in an epoch", low=1, high=10**12)
     num_validation: int = setting(200, "validation signals; of recordings as many for the test", low=1, high=1_000_000)
-    stream: bool = setting(False, "draw new training signals in each epoch; then remix and slowest have no effect")
+    stream: bool = setting(True, "draw new training signals in each epoch; then remix and slowest have no effect")
     seed: int = setting(42, "seed of everything that create_data.py draws", low=0, high=2**63 - 1)
 
     @property
@@ -186,9 +186,11 @@ class TrainingConfig:
         "signal", "judged by the discriminator; latent: the encoder's output", choices=("signal", "latent", "none")
     )
     gan_loss: str = setting("bce", "loss of the adversarial game; bce: binary cross-entropy", choices=tuple(GAN_LOSSES))
-    adversarial_weight: float = setting(0.02, "weight of the adversarial loss", low=0, high=1e6)
+    adversarial_weight: float = setting(0.005, "weight of the adversarial loss", low=0, high=1e6)
     reconstruction_loss: str = setting(
-        "L1", "distance of denoised and clean; dan/losses.py describes each", choices=tuple(RECONSTRUCTION_LOSSES)
+        "improvement",
+        "distance of denoised and clean; dan/losses.py describes each",
+        choices=tuple(RECONSTRUCTION_LOSSES),
     )
     reconstruction_weight: float = setting(9.0, "weight of the reconstruction loss", low=0, high=1e6)
     feature_weight: float = setting(0.0, "weight of the deep feature loss", low=0, high=1e6)

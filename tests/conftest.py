@@ -33,6 +33,7 @@ SINES = [
     "data.num_train=1600",
     "data.num_validation=200",
     "data.seed=42",
+    "data.stream=false",
     "evaluation.lowpass_passband=64",
     "evaluation.lowpass_stopband=100",
     "evaluation.lowpass_ripple_db=0.05",
