@@ -44,7 +44,7 @@ PRESETS = {
     # One network for one to five sines of any amplitude and phase, at any level.
     "spectral-any": {
         "data": {"num_components": (1, 5), "amplitude_spread": 0.5, "random_phase": True}
-        | {"snr_db": (-10.0, 25.0), "stream": True, "num_train": 32_000},
+        | {"snr_db": (-12.0, 20.0), "stream": True, "num_train": 32_000},
         "generator": {"kind": "pursuit"},
         "training": {"batch_size": 32, "pretrain_epochs": 15, "max_epochs": 15, "reconstruction_loss": "improvement"},
         "paths": {"data": "data/any"},
