@@ -5,14 +5,14 @@ import math
 import torch
 from torch.nn import functional
 
-STEPS = 4  # Gauss–Newton steps after each new sine
+STEPS = 8  # Gauss–Newton steps after each new sine
 OVERSAMPLING = 4  # of the periodogram
 RIDGE = 1e-5  # of a row's energy, so that sines that coincide are not singular in float32
 DAMPING = 0.02  # likewise of a shift in frequency; without it shifts overshoot at high SNRs
 
 
 @torch.no_grad()
-def pursue(mixed, sines, band):
+def pursue(mixed, sines, band, steps=STEPS):
     """Least-squares fits of 1, 2 … `sines` sines to signals (batch, length): (batch, sines, length), float32.
 
     band: the lowest and the highest frequency, over the sample rate. The sines may have any amplitude and phase. The
@@ -33,7 +33,7 @@ def pursue(mixed, sines, band):
         peak = lowest + torch.view_as_real(spectrum).square().sum(-1).argmax(1, keepdim=True)
         frequency = torch.cat([frequency, peak / size], 1)
         amplitudes = functional.pad(amplitudes, (0, 0, 0, 1))
-        for _ in range(STEPS):
+        for _ in range(steps):
             cosine, sine = waves(frequency, time)
             a, b = amplitudes.split(1, 2)
             weights = solve(torch.cat([cosine, sine, time * (b * cosine - a * sine)], 1), mixed, shifts=len(a[0]))

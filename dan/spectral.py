@@ -8,10 +8,12 @@ from torch import nn
 from torch.nn import functional
 
 from dan.initial_weights import initialise
-from dan.pursuit import pursue
+from dan.pursuit import STEPS, pursue
 
 DILATIONS = 4  # of dilated blocks: 1, 2, 4, 8, and again
 MIN_SIGNAL_LEVEL = 1e-15  # that a signal is divided by
+TRAINING_STEPS = 4  # of a fit: up to 22 dB they are enough, and take half the time
+LARGEST_RATIO = 1.3  # of the mean power left over to its median
 MIN_NOISE_POWER = 1e-10  # of that of the signal
 ZERO_PADDING = 2  # of the spectra that judge fits
 MARGIN = 4  # bins of a transform without padding, to either side of the band
@@ -106,8 +108,8 @@ class PursuitGenerator(nn.Module):
     it gives a gate from 0 to 1 for each part, and a complex correction; denoised is the sum of the gated parts and
     the correction. Where there is little noise, all gates but those of what is left over open, and the least-squares
     fit remains; its error and the correction are in units of the noise at every level. Where there is much, the
-    network weighs what may be a sine. Only bins in the band go through the network: the gates of the outermost hold
-    for those outside.
+    network weighs what may be a sine. In training some signals get fewer fits, so that it learns to denoise what no
+    fit explains. Only bins in the band go through the network: the gates of the outermost hold for those outside.
 
     band: lowest and highest frequency over the sample rate. Any length in, the same length out; the output is as much
     louder as the input is.
@@ -153,14 +155,20 @@ class PursuitGenerator(nn.Module):
         """Parts of signals (batch, length), the level of the noise and the gain of each sine.
 
         The parts, (batch, 1 + sines, length), are what is left over and what each sine adds to the fit; their sum is
-        the signal. The level, (batch, 1, 1), is the root of the mean power left over per free parameter. The gain,
-        (batch, sines), is by how much each sine lowers the energy left over, over the noise's power.
+        the signal. The level, (batch, 1, 1), is the root of the mean power left over per free parameter, or of the
+        median over the spectrum where it is far below: there, more is left over than noise. The gain, (batch, sines),
+        is by how much each sine lowers the energy left over, over the noise's power.
         """
-        fits = functional.pad(pursue(signals, self.sines, self.band), (0, 0, 1, 0))
+        steps = TRAINING_STEPS if self.training else STEPS
+        fits = functional.pad(pursue(signals, self.sines, self.band, steps), (0, 0, 1, 0))
+        if self.training:
+            fits = with_fewer(fits)
         left = signals.unsqueeze(1) - fits
         energy = left.square().sum(-1)
-        free = max(1, signals.shape[-1] - 3 * self.sines)
-        power = energy[:, -1:] / free + MIN_NOISE_POWER
+        power = energy[:, -1:] / max(1, signals.shape[-1] - 3 * self.sines)
+        spectrum = torch.view_as_real(torch.fft.rfft(left[:, -1])).square().sum(-1) / signals.shape[-1]
+        median = spectrum.quantile(0.5, dim=1, keepdim=True) / math.log(2)
+        power = torch.minimum(power, LARGEST_RATIO * median) + MIN_NOISE_POWER
         gain = (energy.diff(dim=1).neg() / power).clamp_min(0)
         return torch.cat([left[:, -1:], fits.diff(dim=1)], 1), power.sqrt().unsqueeze(-1), gain
 
@@ -191,6 +199,13 @@ class PursuitGenerator(nn.Module):
             ],
             dim=1,
         )
+
+
+def with_fewer(fits):
+    """Fits (batch, 1 + sines, length) of 0, 1, 2 … sines: none for the first signal, one at most for the second …"""
+    numbers, most = (torch.arange(size, device=fits.device) for size in (fits.shape[1], len(fits)))
+    chosen = torch.minimum(numbers, most.unsqueeze(1))
+    return fits.gather(1, chosen.unsqueeze(-1).expand(fits.shape))
 
 
 def log_odds(gain):

@@ -9,7 +9,7 @@ from scipy import optimize
 from dan.evaluation.sine_fits import improbability
 from dan.pursuit import pursue
 from dan.signals.sines import draw, draw_components, streams, sum_of_sines
-from dan.spectral import log_odds
+from dan.spectral import log_odds, with_fewer
 from models import build_generator
 
 BAND = 10 / 256, 64 / 256
@@ -91,6 +91,27 @@ def test_nothing_explodes_outside_the_family(name):
     assert (parts.norm(dim=-1) <= 2 * mixed.norm(dim=-1, keepdim=True) + 1e-6).all() and (gain >= 0).all()
     with torch.inference_mode():
         assert generator(mixed.unsqueeze(1)).isfinite().all()
+
+
+def test_in_training_the_first_signals_get_fewer_fits():
+    fits = torch.randn(6, 4, 10)
+    fewer = with_fewer(fits)
+    for signal, most in enumerate([0, 1, 2, 3, 3, 3]):
+        for number in range(4):
+            assert torch.equal(fewer[signal, number], fits[signal, min(number, most)])
+
+
+def test_the_noise_is_that_of_the_spectrum_where_fits_leave_more():
+    """White noise alone, and below eight sines, of which five are fitted and three leak into the median."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(200, 256))
+    frequency = np.arange(14, 62, 6) + rng.uniform(-1, 1, (200, 8))
+    clean = sum_of_sines(frequency, np.full((200, 8), 3.0), rng.uniform(0, 6, (200, 8)), family())
+    generator = build_generator(described("spectral-any")).eval()
+    for signals, largest_error in (noise, 0.1), (clean + noise, 0.7):
+        parts, level, _ = generator.take_apart(torch.from_numpy(signals).float())
+        assert level.square().mean().item() == pytest.approx(1, abs=largest_error)
+    assert parts[:, 0].square().mean() > 10
 
 
 def test_open_gates_leave_the_fit():
