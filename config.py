@@ -56,6 +56,13 @@ class DataConfig:
         return self.sample_rate / 2
 
     @property
+    def band(self):
+        """Lowest and highest frequency of the sines, over the sample rate; of recordings, of all there is."""
+        return (
+            (0.0, 0.5) if self.clean_source else (self.low_freq / self.sample_rate, self.high_freq / self.sample_rate)
+        )
+
+    @property
     def is_recorded(self):
         """Whether the clean signals or the noise come from sources."""
         return bool(self.clean_source or self.noise_source)
@@ -111,6 +118,14 @@ class SpectralGeneratorConfig:
 
 
 @dataclass(frozen=True)
+class PursuitGeneratorConfig:
+    channels: int = setting(48, "channels of every convolution but the last", low=1, high=4096)
+    blocks: int = setting(6, "number of residual blocks, dilated by 1, 2, 4, 8, and again", low=0, high=256)
+    kernel_size: int = setting(5, "kernel length in frequency bins, odd", low=1, high=255, odd=True)
+    sines: int = setting(5, "sines that are fitted to a signal, for the network to judge", low=1, high=32)
+
+
+@dataclass(frozen=True)
 class ShortTimeGeneratorConfig:
     channels: int = setting(16, "channels of the first layer; layer n has n times as many", low=1, high=1024)
     levels: int = setting(4, "encoder layers, each halving the number of frequency bins", low=1, high=8)
@@ -143,6 +158,7 @@ class CausalGeneratorConfig:
 GENERATOR_KINDS = {
     "waveform": WaveformGeneratorConfig,
     "spectral": SpectralGeneratorConfig,
+    "pursuit": PursuitGeneratorConfig,
     "short-time": ShortTimeGeneratorConfig,
     "causal": CausalGeneratorConfig,
 }

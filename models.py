@@ -5,28 +5,30 @@
 Trained ones are loaded by dan/training/checkpoints.py.
 
 Layer tables after the published Denoising Adversarial Network; the encoder–decoder has no skip
-connections. Initial weights: DCGAN's habit of small normal weights (Radford, Metz, Chintala,
-2015), scaled per layer as in LeCun et al., "Efficient BackProp" (1998).
+connections. Networks on the spectrum of whole signals are in dan/spectral.py, the causal one in dan/causal.py.
 """
 
-import math
-from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from config import CausalGeneratorConfig, ShortTimeGeneratorConfig, SpectralGeneratorConfig, WaveformGeneratorConfig
+from config import (
+    CausalGeneratorConfig,
+    PursuitGeneratorConfig,
+    ShortTimeGeneratorConfig,
+    SpectralGeneratorConfig,
+    WaveformGeneratorConfig,
+)
 from dan.causal import CausalGenerator
 from dan.configuration import parse_arguments
 from dan.errors import ConfigurationError, run
 from dan.fourier_convolutions import LongConv1d, LongConvTranspose1d
+from dan.initial_weights import initialise
+from dan.spectral import PursuitGenerator, SpectralGenerator
 
-CONVOLUTIONS = nn.Conv1d | nn.ConvTranspose1d | nn.Conv2d | nn.ConvTranspose2d
-DILATIONS = 4  # of dilated blocks: 1, 2, 4, 8, and again
 MIN_FRAME_POWER = 1e-20  # of the level that a frame is compared with
-MIN_SIGNAL_LEVEL = 1e-15  # that a signal is divided by
 MAX_PARAMETERS = 100_000_000  # with their optimiser they take 1.6 GB
 
 
@@ -102,87 +104,6 @@ class WaveformGenerator(nn.Module):
     def decode(self, latents, length):
         """The signals (batch, 1, length) of latents."""
         return self.head(self.layers[len(self.layers) // 2 :](latents))[..., :length]
-
-
-class SpectralGenerator(nn.Module):
-    """Residual convolutions on the spectrum: mixed (batch, 1, length) to denoised, the same shape.
-
-    A zero-padded Fourier transform gives the spectrum of the whole signal; the network sees its
-    real and imaginary part, the logarithm of its power, and the frequency. For each bin it gives a
-    gate from 0 to 1, which multiplies the spectrum, and a complex correction, which is added to it:
-    where there is little noise, the open gate lets the signal through as it is, and the correction
-    only has to be small. The inverse transform gives the signal.
-
-    In the spectrum a sine is a peak of known shape wherever it lies, so one kernel finds them all.
-    With `normalise` a signal is divided by its level first, so the output is as much louder as the
-    input is; without, the network can know how large a sine is. Any length in, the same length out.
-    """
-
-    context = None
-
-    def __init__(self, channels, blocks, kernel_size, dilated, zero_padding, normalise):
-        super().__init__()
-        self.zero_padding, self.normalise = zero_padding, normalise
-        convolution = partial(nn.Conv2d, kernel_size=(1, kernel_size), padding="same")
-        self.first = convolution(4, channels)
-        self.blocks = nn.ModuleList(
-            SpectralBlock(channels, kernel_size, 2 ** (block % DILATIONS) if dilated else 1) for block in range(blocks)
-        )
-        self.last = nn.Sequential(nn.SiLU(), convolution(channels, 3))
-        initialise(self)
-        self.to(memory_format=torch.channels_last)  # convolutions are a sixth faster with it
-
-    def forward(self, mixed):
-        length = mixed.shape[-1]
-        # Transforms stay in float32, whatever the precision of the convolutions.
-        with torch.autocast(mixed.device.type, enabled=False):
-            level = 1.0
-            if self.normalise:
-                level = mixed.float().square().mean(-1, keepdim=True).sqrt() + MIN_SIGNAL_LEVEL
-            spectrum = self.transform(mixed.float() / level)
-            power = spectrum.real.square() + spectrum.imag.square()
-            frequency = torch.linspace(-1, 1, spectrum.shape[-1], device=mixed.device)
-            features = torch.stack(
-                [spectrum.real, spectrum.imag, torch.log10(power + 1e-6), frequency.expand(spectrum.shape)], dim=1
-            )
-        hidden = self.first(features.contiguous(memory_format=torch.channels_last))
-        for block in self.blocks:
-            hidden = block(hidden)
-        real, imaginary, gate = self.last(hidden).float().unbind(1)
-        with torch.autocast(mixed.device.type, enabled=False):
-            denoised = gate.sigmoid() * spectrum + torch.complex(real, imaginary)
-            return level * self.inverse(denoised, length)
-
-    def transform(self, signals):
-        """(batch, 1, length) to complex (batch, 1, bins), white noise of power 1 staying so."""
-        size = self.zero_padding * signals.shape[-1]
-        return torch.fft.rfft(signals, size) / signals.shape[-1] ** 0.5
-
-    def inverse(self, spectrum, length):
-        """Complex (batch, 1, bins) to (batch, 1, length), undoing `transform`."""
-        size = self.zero_padding * length
-        return torch.fft.irfft(spectrum * length**0.5, size)[..., :length]
-
-
-class SpectralBlock(nn.Module):
-    """A convolution along frequency and a mean over all bins, both added to the input.
-
-    By the mean each place knows what there is elsewhere, such as how many sines were found: so a
-    peak of the noise passes less often for one. Input and output are (batch, channels, 1, bins).
-    After He, Zhang, Ren, Sun, "Identity Mappings in Deep Residual Networks" (2016), and Cao et al.,
-    "GCNet: Non-local Networks Meet Squeeze-Excitation Networks and Beyond" (2019).
-    """
-
-    def __init__(self, channels, kernel_size, dilation):
-        super().__init__()
-        self.activation = nn.Sequential(nn.BatchNorm2d(channels), nn.SiLU())
-        self.local = nn.Conv2d(channels, channels, (1, kernel_size), padding="same", dilation=(1, dilation))
-        self.everywhere = nn.Linear(channels, channels)
-
-    def forward(self, hidden):
-        active = self.activation(hidden)
-        overall = self.everywhere(active.mean((2, 3)))
-        return hidden + self.local(active) + overall[:, :, None, None]
 
 
 class ShortTimeGenerator(nn.Module):
@@ -329,23 +250,11 @@ class Discriminator(nn.Module):
         return found
 
 
-def initialise(network):
-    """Zero biases; normal weights with variance 1/(in_channels · kernel), linear ones 0.01²."""
-    for module in network.modules():
-        if isinstance(module, CONVOLUTIONS):
-            deviation = (module.in_channels * math.prod(module.kernel_size)) ** -0.5
-        elif isinstance(module, nn.Linear):
-            deviation = 0.01
-        else:
-            continue
-        nn.init.normal_(module.weight, std=deviation)
-        nn.init.zeros_(module.bias)
-
-
 # The network that each kind of settings describes.
 GENERATORS = {
     WaveformGeneratorConfig: WaveformGenerator,
     SpectralGeneratorConfig: SpectralGenerator,
+    PursuitGeneratorConfig: PursuitGenerator,
     ShortTimeGeneratorConfig: ShortTimeGenerator,
     CausalGeneratorConfig: CausalGenerator,
 }
@@ -356,7 +265,10 @@ def build_generator(config):
 
     Raises ConfigurationError if it would have more than MAX_PARAMETERS parameters.
     """
-    return build("generator", GENERATORS[type(config.generator)], vars(config.generator))
+    sizes = vars(config.generator)
+    if isinstance(config.generator, PursuitGeneratorConfig):
+        sizes = sizes | {"band": config.data.band}
+    return build("generator", GENERATORS[type(config.generator)], sizes)
 
 
 def build_discriminator(config):

@@ -34,6 +34,7 @@ from dan.configuration import resolve
 from dan.denoising.denoiser import Denoiser
 from dan.denoising.export import HopNetwork, write_onnx
 from dan.evaluation.speech_peers import session
+from dan.initial_weights import CONVOLUTIONS
 from dan.losses import improvement_loss, l1_loss
 from dan.processes import choose_device
 from dan.signals.sines import count_sines, draw
@@ -42,7 +43,7 @@ from dan.training.precision import choose_precisions
 from dan.training.state import new_training
 from dataset import StoredPairs, StreamedPairs, first_batch, loaders, set_epoch
 from evaluate import all_estimators
-from models import CONVOLUTIONS, apply_generator
+from models import apply_generator
 from train_gan import train_epoch, validate
 
 PLAIN = ["generator.fourier=false", "discriminator.fourier=false", "training.precision=float32"]

@@ -76,6 +76,14 @@ DESCRIBED = {
         "generator.dilated=false",
         "generator.normalise=false",
     ],
+    "spectral-any": [
+        *SINES,
+        *DISCRIMINATOR,
+        "generator.channels=48",
+        "generator.blocks=6",
+        "generator.kernel_size=5",
+        "generator.sines=5",
+    ],
     "audio": [
         "data.sample_rate=8000",
         "data.duration=1",

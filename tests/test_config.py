@@ -24,6 +24,7 @@ from presets import PRESETS
         ("dan-published", 282_177, 10_577),
         ("dan-small", 26_373, 1_245),
         ("spectral", 26_243, 10_577),
+        ("spectral-any", 91_112, 10_577),
     ],
 )
 def test_parameter_counts_are_exact(preset, generator, discriminator):

@@ -38,6 +38,7 @@ SMALL = {
         "generator.kernel_size=16",
     ],
     "spectral": ["generator.channels=4", "generator.blocks=1"],
+    "pursuit": ["generator.channels=4", "generator.blocks=1", "generator.sines=2"],
     "causal": [
         "generator.channels=4",
         "generator.bands=4",

@@ -14,6 +14,7 @@ from config import REPOSITORY
 from dan.configuration import resolve
 from dan.denoising.denoiser import Denoiser
 from dan.denoising.export import write_onnx
+from dan.errors import UserError
 from dan.training.checkpoints import write_checkpoint
 from dan.training.state import new_training
 from models import build_generator
@@ -92,6 +93,13 @@ def test_networks_of_sines_take_whole_signals(preset, tmp_path):
     (denoised,) = session.run(None, {"mixed": mixed.numpy()})
     np.testing.assert_allclose(denoised, expected, atol=1e-5)
     assert session.get_modelmeta().custom_metadata_map == {"sample_rate": "256"}
+
+
+def test_a_network_that_fits_sines_is_refused(tmp_path):
+    config = described("spectral-any")
+    with pytest.raises(UserError, match="solves systems of equations"):
+        write_onnx(build_generator(config), config.data, tmp_path / "sines.onnx")
+    assert not any(tmp_path.iterdir())
 
 
 def test_short_time_networks_take_signals_of_any_length(tmp_path):

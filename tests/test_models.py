@@ -18,7 +18,7 @@ from presets import PRESETS
 
 
 @pytest.mark.parametrize("length", [1, 3, 100, 255, 256, 1000])
-@pytest.mark.parametrize("preset", ["dan", "dan-small", "spectral", "audio"])
+@pytest.mark.parametrize("preset", ["dan", "dan-small", "spectral", "spectral-any", "audio"])
 def test_generator_keeps_any_length(preset, length):
     generator = build_generator(described(preset)).eval()
     assert generator(torch.randn(2, 1, length)).shape == (2, 1, length)
@@ -182,7 +182,9 @@ def test_the_improvement_loss_has_its_closed_form_at_every_level():
         assert improvement_loss(*signals).item() == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize(("preset", "more"), [("spectral", ["generator.normalise=true"]), ("audio", [])])
+@pytest.mark.parametrize(
+    ("preset", "more"), [("spectral", ["generator.normalise=true"]), ("spectral-any", []), ("audio", [])]
+)
 def test_the_level_of_the_input_does_not_matter(preset, more):
     torch.manual_seed(0)
     generator = build_generator(described(preset, *more)).eval()
@@ -215,7 +217,7 @@ def test_the_short_time_generator_trains(length):
     assert all(p.grad is not None and p.grad.isfinite().all() for p in generator.parameters())
 
 
-@pytest.mark.parametrize("preset", ["spectral", "audio"])
+@pytest.mark.parametrize("preset", ["spectral", "spectral-any", "audio"])
 def test_transforms_stay_in_float32_under_bfloat16(preset):
     generator = build_generator(described(preset))
     with torch.autocast("cpu", torch.bfloat16):

@@ -87,7 +87,7 @@ def test_each_network_has_a_precision_of_its_own(config, monkeypatch):
     assert "safer" in found["discriminator"][1]
 
 
-@pytest.mark.parametrize("preset", ["dan", "dan-small", "spectral", "audio"])
+@pytest.mark.parametrize("preset", ["dan", "dan-small", "spectral", "spectral-any", "audio"])
 def test_whatever_is_chosen_on_this_machine_agrees_with_float32(preset):
     config = described(preset)
     state, generator = new_training(config, CPU), torch.Generator().manual_seed(0)

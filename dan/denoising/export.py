@@ -12,6 +12,7 @@ from dan.causal import RecurrentLayer
 from dan.errors import ConfigurationError, UserError
 from dan.files import write_bytes
 from dan.fourier_convolutions import LongConv1d, LongConvTranspose1d
+from dan.spectral import PursuitGenerator
 
 SINGLE = ("samples", "level", "heard", "spectra", "late")  # parts of a causal network's state, beside its memories
 
@@ -35,8 +36,12 @@ def write_onnx(generator, data, path):
     and `next_state`. The others take whole signals, `mixed` (1, 1, length) to `denoised`, the same shape: of any
     length if they have a context, else of the length in training. All numbers are float32. The metadata are
     `sample_rate` in Hz and, of a causal network, in samples: `hop`; `delay`, by which the output is later than the
-    input; and `latency`, the two together. Raises UserError if the file cannot be written.
+    input; and `latency`, the two together. Raises UserError if the file cannot be written, or for a PursuitGenerator.
     """
+    if isinstance(generator, PursuitGenerator):
+        raise UserError(
+            "--export cannot write this network: it solves systems of equations, which ONNX has no word for"
+        )
     generator, metadata = deepcopy(generator).eval(), {"sample_rate": data.sample_rate}
     if hasattr(generator, "step"):
         metadata |= {name: getattr(generator, name) for name in ("hop", "delay", "latency")}

@@ -25,13 +25,17 @@ CODE = (
     "dataset.py",
     "dan/losses.py",
     "dan/causal.py",
+    "dan/initial_weights.py",
+    "dan/pursuit.py",
+    "dan/spectral.py",
     "dan/fourier_convolutions.py",
     "dan/signals/sines.py",
     "dan/signals/augmentation.py",
     "dan/training/state.py",
     "dan/training/precision.py",
 )
-DATA = {"spectral-range": "range", "spectral-any": "any"}  # folders of the presets' data; of the others "sines"
+# Folders of the presets' data; of the others "sines".
+DATA = {"dan-published": "stored", "spectral-range": "range", "spectral-any": "any"}
 
 
 def training(preset, seed, *overrides, name=None, data=None):

@@ -1,4 +1,4 @@
-"""Part "variants": `dan` without the adversary's weight, and on an endless supply of signals."""
+"""Part "variants": `dan` without the adversary's weight, and on 1,600 stored signals."""
 
 from dan.configuration import resolve
 from dan.evaluation.metrics import snr_db, total_snr_db
@@ -11,7 +11,7 @@ from models import apply_generator
 CODE = "dan/evaluation/metrics.py", "dan/results/variants.py"
 VARIANTS = {
     "without the adversary's weight": {"overrides": ["training.adversarial_weight=0"], "name": "dan-weight-0"},
-    "streamed": {"overrides": ["data.stream=true"], "name": "dan-streamed", "data": "streamed"},
+    "on stored signals": {"overrides": ["data.stream=false"], "name": "dan-stored", "data": "stored"},
 }
 
 
