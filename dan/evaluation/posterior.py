@@ -23,14 +23,15 @@ from dan.progress import track
 
 SINGLES = ((0, 1), (1, 0), (1, 1))  # sines (taken away, drawn) in a jump: birth, death, another one
 NEIGHBOURS = ((1, 1), (1, 2), (2, 1), (2, 2))  # (1, 2) splits a sine, (2, 1) merges two
-NEIGHBOUR_JUMPS, STEPS = 2, 5  # in a sweep
+PAIRS = ((0, 2), (2, 0), (1, 2), (2, 1), (2, 2))
+STEPS = 5  # random walks in a sweep
 RESCALED = 0.3  # share of jumps in which the other sines keep their relative amplitudes
 GRID_STEP = 1 / 8  # of the periodogram, over the width of a bin
 UNIFORM_SHARE = 0.1  # of new sines that have any frequency
 STEEPEST = 300.0  # nats of the highest peak that frequencies are drawn from
 SCATTERS = 0.005, 1.0  # of neighbours' frequencies, over the width of a bin
-BURN_IN = 0.4  # of the sweeps, which count for nothing
-ANNEALING = 0.7  # of the burn-in
+BURN_IN = 0.5  # of the sweeps, which count for nothing
+ANNEALING = 0.8  # of the burn-in
 ROUNDING = 1e-6
 
 
@@ -69,8 +70,10 @@ def posterior_mean(mixed, sigma, data, chains=4, sweeps=1000, seed=0):
         cooled = min(1, sweep / max(1, ANNEALING * burn_in))
         noise = torch.where(annealed, raised ** (1 - cooled) * level**cooled, level)
         jump(state, observed, noise, data, SINGLES, Peaks(noise, data, *grid), generator)
-        for _ in range(NEIGHBOUR_JUMPS * splits):
-            jump(state, observed, noise, data, NEIGHBOURS, Neighbours(noise, data, generator), generator)
+        if splits:
+            for _ in range(2):
+                jump(state, observed, noise, data, NEIGHBOURS, Neighbours(noise, data, generator), generator)
+            jump(state, observed, noise, data, PAIRS, Neighbours(noise, data, generator, *grid), generator)
         for _ in range(STEPS):
             step(state, observed, noise, data, generator)
         if sweep >= burn_in:
@@ -215,7 +218,8 @@ def jump(state, observed, noise, data, kinds, proposal, generator):
     the others leave of the observed signal, as `proposal` says. The range of amplitudes changes with the
     number of sines: either the others keep their amplitudes, or their relative ones. Green (1995), eq.
     7: the ratio of the posterior densities, times that of the proposals' densities, times the Jacobian,
-    which is that of the relative amplitudes. The ways to choose sines cancel with the orders of sines.
+    which is that of the relative amplitudes. Of n sines there are n(n − 1)/2 pairs, of which n − 1 are
+    neighbours in frequency: those alone are taken away, and drawn.
     """
     chains = len(observed)
     fewest, most = numbers(data)
@@ -229,7 +233,9 @@ def jump(state, observed, noise, data, kinds, proposal, generator):
 
     places, size = torch.arange(most), max(max(kind) for kind in kinds)
     present = places < before[:, None]
-    order = (torch.rand((chains, most), generator=generator) - 2.0 * ~present).argsort(1, descending=True)[:, :size]
+    by_frequency = torch.where(present, state.sines[0], torch.inf).argsort(1)
+    first = (torch.rand(chains, generator=generator) * (before - taken + 1)).long()
+    order = by_frequency.gather(1, (first[:, None] + places[:size]).clamp(max=most - 1))
     leaving, coming = (places[:size] < count[:, None] for count in (taken, drawn))
     old = [x.gather(1, order) for x in state.sines]
     others = state.signal - waves(*old, leaving / before[:, None], data)
@@ -243,8 +249,13 @@ def jump(state, observed, noise, data, kinds, proposal, generator):
     gain += proposal.log_ratio(new, coming, after, old, leaving)
     gain -= proposal.log_ratio(old, leaving, before, new, coming)
     gain += (before - taken) * factor.log()
+    gain += torch.where(drawn == 2, after / 2, 1).log() - torch.where(taken == 2, before / 2, 1).log()
 
-    there = torch.cat([present.scatter(1, order, present.gather(1, order) & ~leaving), coming], 1)
+    staying = present & ~((places == order[:, :, None]) & leaving[:, :, None]).any(1)
+    low, high = new[0].aminmax(dim=1, keepdim=True)
+    between = staying & (state.sines[0] > low) & (state.sines[0] < high)
+    possible &= (drawn < 2) | ~between.any(1)
+    there = torch.cat([staying, coming], 1)
     sines = [
         torch.cat([x * scale, y], 1) for x, y, scale in zip(state.sines, new, (1, factor[:, None], 1), strict=True)
     ]
@@ -347,20 +358,27 @@ class Neighbours:
     """The density of new sines near those that are taken away, one or two of either.
 
     Frequencies scatter as Cauchy variables do, about the old ones, or about their mean where the
-    numbers differ. Amplitudes and phases are drawn together: given the frequencies the likelihood is
-    Gaussian in the weights of cosines and sines; a weak prior keeps it proper.
+    numbers differ; with a grid, about the highest peak of what the others leave. Amplitudes and phases
+    are drawn together: given the frequencies the likelihood is Gaussian in the weights of cosines and
+    sines; a weak prior keeps it proper.
     """
 
-    def __init__(self, noise, data, generator):
-        self.noise, self.data = noise, data
+    def __init__(self, noise, data, generator, frequencies=None, basis=None):
+        self.noise, self.data, self.frequencies, self.basis = noise, data, frequencies, basis
         low, high = (math.log(scatter / data.duration) for scatter in SCATTERS)
         self.scatter = (low + (high - low) * torch.rand((len(noise), 1), generator=generator)).exp()
 
     def set_left(self, left, number):
         """What the others leave of the observed signal."""
         self.left = left
+        if self.basis is not None:
+            cosine, sine = (left @ self.basis).square().chunk(2, 1)
+            self.peak = self.frequencies[(cosine + sine).argmax(1, keepdim=True)]
 
     def centres(self, old, leaving, coming):
+        """What frequencies scatter about, (chains, 2)."""
+        if self.basis is not None:
+            return self.peak.expand_as(old[0])
         mean = (old[0] * leaving).sum(1, keepdim=True) / leaving.sum(1, keepdim=True)
         return torch.where((leaving == coming).all(1, keepdim=True), old[0], mean)
 
