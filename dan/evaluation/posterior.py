@@ -24,9 +24,9 @@ from dan.progress import track
 SINGLES = ((0, 1), (1, 0), (1, 1))  # sines (taken away, drawn) in a jump: birth, death, another one
 NEIGHBOURS = ((1, 1), (1, 2), (2, 1), (2, 2))  # (1, 2) splits a sine, (2, 1) merges two
 PAIRS = ((0, 2), (2, 0), (1, 2), (2, 1), (2, 2))
-STEPS = 5  # random walks in a sweep
+NEIGHBOUR_JUMPS, STEPS = 2, 5  # in a sweep
 RESCALED = 0.3  # share of jumps in which the other sines keep their relative amplitudes
-GRID_STEP = 1 / 8  # of the periodogram, over the width of a bin
+GRID_STEP = 1 / 4  # of the periodogram, over the width of a bin
 UNIFORM_SHARE = 0.1  # of new sines that have any frequency
 STEEPEST = 300.0  # nats of the highest peak that frequencies are drawn from
 SCATTERS = 0.005, 1.0  # of neighbours' frequencies, over the width of a bin
@@ -44,7 +44,7 @@ class Sums:
     signal: torch.Tensor  # (chains, length)
 
 
-def posterior_mean(mixed, sigma, data, chains=4, sweeps=1000, seed=0):
+def posterior_mean(mixed, sigma, data, chains=2, sweeps=1000, seed=0):
     """The posterior means that each chain finds, and its mean squared distances from the mixed signal.
 
     mixed: (count, length); sigma: the noise's standard deviation in each, (count,); data: the
@@ -62,25 +62,34 @@ def posterior_mean(mixed, sigma, data, chains=4, sweeps=1000, seed=0):
     annealed = torch.arange(len(observed)) % chains % 2 == 0
     state = draw_prior(len(observed), data, generator)
     state = either(annealed, state, fitted_sums(mixed, chains, data))
-    grid, splits = frequency_grid(data), data.random_phase and data.amplitude_spread and numbers(data)[1] > 1
+    grid = frequency_grid(data)
     raised = torch.maximum(level, 2 * observed.square().mean(1).sqrt())
     burn_in = int(BURN_IN * sweeps)
     total, distance = torch.zeros(observed.shape, dtype=torch.float64), torch.zeros(len(observed), dtype=torch.float64)
     for sweep in track(range(sweeps), desc="sampling", unit="sweep", leave=False):
         cooled = min(1, sweep / max(1, ANNEALING * burn_in))
         noise = torch.where(annealed, raised ** (1 - cooled) * level**cooled, level)
-        jump(state, observed, noise, data, SINGLES, Peaks(noise, data, *grid), generator)
-        if splits:
-            for _ in range(2):
-                jump(state, observed, noise, data, NEIGHBOURS, Neighbours(noise, data, generator), generator)
-            jump(state, observed, noise, data, PAIRS, Neighbours(noise, data, generator, *grid), generator)
-        for _ in range(STEPS):
-            step(state, observed, noise, data, generator)
+        move(state, observed, noise, data, grid, generator)
         if sweep >= burn_in:
             total += state.signal
             distance += (observed - state.signal).square().sum(1)
     kept, shape = sweeps - burn_in, (len(mixed), chains)
     return (total / kept).numpy().reshape(*shape, -1), (distance / kept).numpy().reshape(shape)
+
+
+def move(state, observed, noise, data, grid, generator):
+    """A sweep of moves, each of which leaves the posterior as it is; noise: (chains,).
+
+    Jumps of neighbours are for unknown amplitudes and phases, without which sines do not take each
+    other's place.
+    """
+    jump(state, observed, noise, data, SINGLES, Peaks(noise, data, *grid), generator)
+    if data.random_phase and data.amplitude_spread and numbers(data)[1] > 1:
+        for _ in range(NEIGHBOUR_JUMPS):
+            jump(state, observed, noise, data, NEIGHBOURS, Neighbours(noise, data, generator), generator)
+        jump(state, observed, noise, data, PAIRS, Neighbours(noise, data, generator, *grid), generator)
+    for _ in range(STEPS):
+        step(state, observed, noise, data, generator)
 
 
 def numbers(data):
