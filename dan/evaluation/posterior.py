@@ -244,6 +244,7 @@ def jump(state, observed, noise, data, kinds, proposal, generator):
     present = places < before[:, None]
     by_frequency = torch.where(present, state.sines[0], torch.inf).argsort(1)
     first = (torch.rand(chains, generator=generator) * (before - taken + 1)).long()
+    first = torch.minimum(first, (before - taken).clamp(min=0))  # a product may be rounded up
     order = by_frequency.gather(1, (first[:, None] + places[:size]).clamp(max=most - 1))
     leaving, coming = (places[:size] < count[:, None] for count in (taken, drawn))
     old = [x.gather(1, order) for x in state.sines]
