@@ -87,7 +87,8 @@ def summarise(data, prior, clean, mixed, means, variance, lengths, left):
     `floor_db` is that of the posterior mean, without the error of finite chains: the mean product of
     the errors of two chains. `annealed_db` and `fitted_db` are those of one chain each, by their start,
     and have that error. `expected_db` is the posterior's variance, which the chains find without the
-    clean signals. `between_chains` is the variance of a chain's mean over the squared error.
+    clean signals; both agree on average over the numbers of sines and over SNRs, but not at each, since
+    the posterior knows neither. `between_chains` is the variance of a chain's mean over the squared error.
     """
     error, energy = clean[:, None] - means, (clean**2).sum(1)
     floor, annealed, fitted = products_of_chains(error), (error[:, 0] ** 2).sum(1), (error[:, 1] ** 2).sum(1)

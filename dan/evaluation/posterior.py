@@ -48,10 +48,13 @@ def posterior_mean(mixed, sigma, data, chains=2, sweeps=1000, seed=0):
     """The posterior means that each chain finds, and its mean squared distances from the mixed signal.
 
     mixed: (count, length); sigma: the noise's standard deviation in each, (count,); data: the
-    DataConfig that the clean signals are drawn from. The noise is taken as white and Gaussian, of a
-    level that has nothing to do with the signal. Mixtures of `draw` have an exact SNR: who knew both it
-    and sigma would know the clean signal's energy. That is left out. Returns float64 arrays (count,
-    chains, length) and (count, chains), the latter the mean of ‖mixed − clean‖² over the posterior.
+    DataConfig that the clean signals are drawn from. Returns float64 arrays (count, chains, length) and
+    (count, chains), the latter the mean of ‖mixed − clean‖² over the posterior.
+
+    The noise is taken as white and Gaussian, of a level that has nothing to do with the signal. Mixtures
+    of `draw` have an exact SNR: who knew both it and sigma would know the clean signal's energy. That
+    is left out. It is right where the SNR is drawn uniformly in decibels, whatever the signal: then the
+    level tells nothing of the signal but near the ends of the range.
 
     The chains of a signal differ in where they start: every other one at the sines of a fit, the
     rest anywhere, in noise that is raised at first and then falls to sigma (simulated annealing).
