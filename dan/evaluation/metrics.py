@@ -84,18 +84,21 @@ def total_snr_db(clean, estimate):
 
 
 def total_snr_interval(clean, estimate):
-    """Half-width in dB of the 95 % confidence interval of `total_snr_db`; None for one signal.
+    """Half-width in dB of the 95 % confidence interval of `total_snr_db`; None for one signal."""
+    return ratio_interval_db(*((np.asarray(x, np.float64) ** 2).sum(-1) for x in (clean, estimate - clean)))
 
-    The ratio of two means over signals (count, length), by the delta method: its logarithm has the
-    variance of clean energy over its mean less error energy over its mean. Cochran, "Sampling
-    Techniques" (1977), section 6.4.
+
+def ratio_interval_db(energy, other_energy):
+    """Half-width in dB of the 95 % confidence interval of a ratio of total energies; None for one signal.
+
+    The ratio of two means over signals, (count,), by the delta method: its logarithm has the variance
+    of one energy over its mean less the other over its mean. Cochran, "Sampling Techniques" (1977),
+    section 6.4.
     """
-    count = len(clean)
+    count = len(energy)
     if count < 2:
         return None
-    energies = ((np.asarray(x, np.float64) ** 2).sum(-1) for x in (clean, estimate - clean))
-    over_mean = [energy / (energy.mean() + 1e-20) for energy in energies]
-    error = stats.sem(over_mean[0] - over_mean[1])
+    error = stats.sem(energy / (energy.mean() + 1e-20) - other_energy / (other_energy.mean() + 1e-20))
     return float(stats.t.ppf(0.975, count - 1) * error * 10 / np.log(10))
 
 
