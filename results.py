@@ -21,10 +21,11 @@ from dan.configuration import Parser
 from dan.errors import ConfigurationError, run
 from dan.files import InUseError, locked
 from dan.output import saving
-from dan.results import ablations, any_number, own, records, sines, speech, speed, texts, trainings, variants
+from dan.results import ablations, any_number, floor, own, records, sines, speech, speed, texts, trainings, variants
 
 PARTS = {
     "sines": sines,
+    "floor": floor,
     "any": any_number,
     "variants": variants,
     "ablation": ablations,

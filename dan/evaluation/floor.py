@@ -1,17 +1,10 @@
-"""The floor of all estimators: the mean squared error of the posterior mean, by number of sines and SNR.
-
-    python -m dan.evaluation.floor docs/results/floor.json
-
-goes on where it was stopped, one input SNR after the other.
-"""
+"""The floor of all estimators: the mean squared error of the posterior mean, by number of sines and SNR."""
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from dan.configuration import resolve
 from dan.evaluation.baselines import cramer_rao_bound_db
@@ -23,6 +16,7 @@ from dan.progress import track
 from dan.signals.sines import count_sines, draw, unknowns_per_sine
 
 SNRS_DB = -10, -6, -2, 2, 6, 14, 22, 30
+NUM_SIGNALS = 200  # at each point
 CHAINS = 2
 SWEEPS = 400, 1600, 4800  # the later ones for signals whose chains have not converged
 AGREEMENT = 0.17  # the most variance between chains, over that of the posterior: Gelman and Rubin's factor is 1.1
@@ -30,7 +24,7 @@ MISFIT = 1.15  # the most energy that a chain leaves, over that of the noise
 BLOCK = 200  # signals at once, which fit into a processor's cache
 
 
-def measure_floor(path, count=200, sweeps=SWEEPS):
+def measure_floor(path, count=NUM_SIGNALS, sweeps=SWEEPS):
     """Write the floor to a JSON file: {"values": {"1 sines": {"-10": {…}, …}, …, "dan": {…}}}.
 
     The signals are the first `count` test signals of the preset `dan`, and of `spectral-any` for each
@@ -130,8 +124,3 @@ def products_of_chains(x):
 def ratio_db(energy, other_energy):
     """The ratio of total energies in dB."""
     return float(10 * np.log10(energy.sum() / other_energy.sum()))
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    measure_floor(sys.argv[1])

@@ -24,6 +24,7 @@ STYLES = {
     "denoised": (BLUE, "-", None),
     "input": (GREY, "-", None),
     "Cramér–Rao bound": (BLACK, "--", None),
+    "posterior mean": (BLACK, "-", None),
     "oracle": (BLACK, ":", None),
     "general oracle": (BLACK, "-.", None),
     "lowpass": (ORANGE, "--", "s"),

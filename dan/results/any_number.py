@@ -1,12 +1,14 @@
-"""Part "any": one network for any number of sines of unknown amplitudes and phases, beside NOMP."""
+"""Part "any": one network for any number of sines of unknown amplitudes and phases, beside NOMP and the floor."""
 
 from dataclasses import replace
 
 import numpy as np
 
 from dan.configuration import resolve
+from dan.evaluation.floor import NUM_SIGNALS, SNRS_DB
 from dan.evaluation.sweeps import BOUND, compare, drawn_case, measure_outside, sweep_number, sweep_spacing
 from dan.output import plots
+from dan.results import records
 from dan.results.records import over_seeds
 from dan.results.tables import markdown, number
 from dan.results.trainings import SEEDS, of_presets, trained
@@ -18,9 +20,8 @@ CODE = (
     "evaluate.py",
     "dan/results/any_number.py",
 )
-SNRS_DB = -10, -6, -2, 2, 6, 14, 22, 30
 NUMBERS = 1, 2, 3, 4, 5
-COMMON_SNRS_DB = -2, 6, 14  # that an overall mean is taken over
+FLOOR = "posterior mean"
 
 FIGURES = "sweep_snr_by_number", "sweep_spacing", "sweep_number"
 
@@ -33,30 +34,30 @@ def measure(configs):
     """The values of the record; configs: as `trainings` gives them, trained."""
     config = resolve(PRESET)
     data, count = config.test_data, config.evaluation.num_sweep
+    floor = records.read("floor")["values"]
     names = {PRESET if seed == SEEDS[0] else f"{PRESET}, seed {seed}": key for key in configs for seed in [key[1]]}
     estimators = all_estimators(config, {name: trained(configs[key]) for name, key in names.items()})
     first = {name: estimator for name, estimator in estimators.items() if "seed" not in name}
     grid = {}
-    for sines in NUMBERS:
-        cases = [drawn_case(replace(data, num_components=sines, snr_db=float(snr)), count) for snr in SNRS_DB]
+    for sines in NUMBERS:  # on the signals that the floor was measured on
+        points = floor[f"{sines} sines"]
+        cases = [drawn_case(replace(data, num_components=sines, snr_db=float(snr)), NUM_SIGNALS) for snr in SNRS_DB]
         grid[sines] = compare(estimators, cases, data, f"{sines} sines")
-    distances = {name: np.array([np.subtract(snr[BOUND], snr[name]) for snr in grid.values()]) for name in estimators}
-    common = [SNRS_DB.index(snr) for snr in COMMON_SNRS_DB]
+        grid[sines][FLOOR] = [points[f"{snr}"]["floor_db"] for snr in SNRS_DB]
+    distances = {name: np.array([np.subtract(snr[FLOOR], snr[name]) for snr in grid.values()]) for name in estimators}
 
-    def summed(reduce):
-        return {
-            PRESET: over_seeds({key[1]: float(reduce(distances[name])) for name, key in names.items()}, count),
-            **{name: float(reduce(distances[name])) for name in ("NOMP", "general oracle")},
-        }
+    def over_grid(reduce):
+        found = {key[1]: float(reduce(distances[name])) for name, key in names.items()}
+        return {PRESET: over_seeds(found, NUM_SIGNALS), "NOMP": float(reduce(distances["NOMP"]))}
 
     return {
         "SNRs": list(SNRS_DB),
-        "signals a point": count,
-        "output SNR": {str(sines): {name: snr[name] for name in (*first, BOUND)} for sines, snr in grid.items()},
+        "signals a point": NUM_SIGNALS,
+        "output SNR": {str(sines): {name: snr[name] for name in (*first, BOUND, FLOOR)} for sines, snr in grid.items()},
         "seeds' output SNR": {str(sines): {name: snr[name] for name in names} for sines, snr in grid.items()},
-        "mean distance": summed(np.mean),
-        "mean distance at −2, 6 and 14 dB": summed(lambda d: d[:, common].mean()),
-        "largest distance": summed(np.max),
+        "mean distance": over_grid(np.mean),
+        "largest distance": over_grid(np.max),
+        "least lead over NOMP": float((distances["NOMP"] - distances[PRESET]).min()),
         "lead over NOMP": lead(distances["NOMP"] - distances[PRESET]),
         "sweeps": {
             name: {"values": values, "signals": count, "output SNR": snr}
@@ -88,17 +89,17 @@ def draw_figures(values):
     }
 
 
-def distances(values, records):
-    """The distance to the bound of the network and of NOMP, by number of sines and input SNR."""
+def distances(values, _):
+    """The distance to the floor of the network and of NOMP, by number of sines and input SNR."""
     rows = []
     for sines, snr in values["output SNR"].items():
-        pairs = zip(*(np.subtract(snr[BOUND], snr[name]) for name in (PRESET, "NOMP")), strict=True)
+        pairs = zip(*(np.subtract(snr[FLOOR], snr[name]) for name in (PRESET, "NOMP")), strict=True)
         rows.append([sines, *(f"{number(ours, 1)}, {number(nomp, 1)}" for ours, nomp in pairs)])
     titles = [f"{number(snr, 0)} dB" for snr in values["SNRs"]]
     return markdown(["sines", f"{titles[0]}: network, NOMP", *titles[1:]], rows)
 
 
-def outside(values, records):
+def outside(values, _):
     """Output SNR of signals unlike those of the training."""
     families = list(values["outside"])
     rows = [
