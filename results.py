@@ -21,13 +21,13 @@ from dan.configuration import Parser
 from dan.errors import ConfigurationError, run
 from dan.files import InUseError, locked
 from dan.output import saving
-from dan.results import ablations, any_number, floor, own, records, sines, speech, speed, texts, trainings, variants
+from dan.results import ablations, adversary, any_number, floor, own, records, sines, speech, speed, texts, trainings
 
 PARTS = {
     "sines": sines,
     "floor": floor,
     "any": any_number,
-    "variants": variants,
+    "adversary": adversary,
     "ablation": ablations,
     "speech": speech,
     "own": own,
