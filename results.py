@@ -70,15 +70,15 @@ def is_stale(name):
 
 def list_parts():
     for name in PARTS:
-        print(f"{name:<10} {duration(name)}{', and has changed since' * is_stale(name)}")
+        print(f"{name:<10} {duration(name)}")
 
 
 def duration(name):
     record = records.read(name)
     if record is None:
         return "was never measured"
-    made = record["made"]
-    return f"took {made['minutes']:.0f} min of one core on {made['date']} ({made['processor']})"
+    made, changed = record["made"], "; its code has changed since" * is_stale(name)
+    return f"took {made['minutes']:.0f} min of one core on {made['date']} ({made['processor']}){changed}"
 
 
 def measure(name, started):
