@@ -1,7 +1,6 @@
 """The presets: each is named and says what it changes of the defaults in config.py."""
 
 DEFAULT_PRESET = "dan"
-SPECTRAL_TRAINING = {"batch_size": 32, "pretrain_epochs": 70, "max_epochs": 100, "generator_lr": 0.02}
 RECORDINGS = {"low_freq": 0.0, "high_freq": 0.0, "noise_speed": (0.7, 1.4), "stream": True, "num_validation": 240}
 LOWPASS = {"lowpass_passband": 0.0, "lowpass_stopband": 0.0}
 SPEECH = {
@@ -35,13 +34,9 @@ PRESETS = {
         "training": {"max_epochs": 200, "generator_lr": 0.02},
     },
     # A generator on the spectrum, smaller than the smallest published one, near the limit.
-    "spectral": {"generator": {"kind": "spectral"}, "training": SPECTRAL_TRAINING},
-    # The same, trained on the whole range of SNRs that the sweeps of evaluate.py cover.
-    "spectral-range": {
-        "data": {"snr_db": (-10.0, 10.0)},
+    "spectral": {
         "generator": {"kind": "spectral"},
-        "training": SPECTRAL_TRAINING,
-        "paths": {"data": "data/range"},
+        "training": {"batch_size": 32, "pretrain_epochs": 70, "max_epochs": 100, "generator_lr": 0.02},
     },
     # One network for one to five sines of any amplitude and phase, at any level.
     "spectral-any": {

@@ -35,7 +35,6 @@ STYLES = {
     "dan-published": (SKY, "-", "s"),
     "dan-small": (GREEN, "-", "^"),
     "spectral": (PURPLE, "-", "D"),
-    "spectral-range": (ORANGE, "-", "v"),
     "spectral-any": (VERMILLION, "-", "o"),
 }
 SPARE_STYLES = [(colour, "-", marker) for marker in "Xp*" for colour in (BLUE, VERMILLION, GREEN, PURPLE, ORANGE)]

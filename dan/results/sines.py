@@ -17,7 +17,7 @@ from dan.signals.sines import count_sines, draw
 from evaluate import all_estimators
 from models import count_parameters
 
-PRESETS = "dan-published", "dan-small", "dan", "spectral-any", "spectral-range", "spectral"
+PRESETS = "dan-published", "dan-small", "dan", "spectral-any", "spectral"
 CODE = (
     *(f"dan/evaluation/{name}.py" for name in ("baselines", "metrics", "sine_fits", "sweeps", "tables")),
     "evaluate.py",

@@ -35,7 +35,7 @@ CODE = (
     "dan/training/precision.py",
 )
 # Folders of the presets' data; of the others "sines".
-DATA = {"dan-published": "stored", "spectral-range": "range", "spectral-any": "any"}
+DATA = {"dan-published": "stored", "spectral-any": "any"}
 
 
 def training(preset, seed, *overrides, name=None, data=None):
