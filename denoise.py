@@ -4,6 +4,7 @@
     python denoise.py recordings more.flac -o cleaned --dry 0.1
     python denoise.py talk.mp4                    # to talk.denoised.mp4, of which only the sound is new
     python denoise.py noisy.wav -o clean.wav --name my-training --listen clean.html
+    python denoise.py noisy.npy --name spectral-any --sines table.csv    # and lists the sines in them
     python denoise.py --export speech.onnx        # the network itself, for use without this project
     ffmpeg -i talk.mp4 -f wav - | python denoise.py - -o - | ffplay -nodisp -
     python denoise.py --live                      # from the microphone to the loudspeaker
@@ -30,6 +31,7 @@ from dan.denoising.microphone import denoise_live, find_devices, list_devices
 from dan.denoising.paths import check_pictures, plan
 from dan.denoising.pieces import as_finite
 from dan.denoising.pipes import PIPE, denoise_to_pipe, parse_raw
+from dan.denoising.sine_table import refuse_long, write_sine_table
 from dan.errors import ConfigurationError, UserError, in_words, run
 from dan.output import plots, saving
 from dan.output.listening import Example, write_page
@@ -68,7 +70,9 @@ def main():
         return
     if options.figure and len(jobs) > 1:
         raise ConfigurationError(f"--figure shows one recording, and here are {len(jobs)}")
-    check_pictures([path for path in (options.figure, options.listen) if path], jobs, options.overwrite)
+    check_pictures([path for path in (options.figure, options.listen, options.sines) if path], jobs, options.overwrite)
+    if options.sines:
+        refuse_long(source for source, _ in jobs)
     denoiser = load_denoiser(options, config)
     array_rate = choose_array_rate(config, denoiser, jobs)
     done = denoise_all(denoiser, jobs, array_rate, options.raw)
@@ -76,6 +80,8 @@ def main():
         draw_figure(Path(options.figure), *done[0], array_rate)
     if options.listen and done:
         write_listening_page(Path(options.listen), done, array_rate)
+    if options.sines and done:
+        write_sine_table(Path(options.sines), done, array_rate)
     if len(done) < len(jobs):
         raise UserError(f"{len(jobs) - len(done)} of {len(jobs)} recordings were not denoised, as said above")
 
@@ -109,6 +115,8 @@ def add_options(parser):
     add("--skip", action="store_true", help="leave outputs that exist as they are, and denoise the rest")
     add("--figure", metavar="FILE", help="also draw waveform and spectrogram, before and after, as PNG")
     add("--listen", metavar="FILE", help="also write an HTML page with players, before and after")
+    sines = "also write a table of the sines in short recordings, with their errors, as CSV, and print it"
+    add("--sines", metavar="FILE", help=sines)
     live = "from the microphone to the sound output until Ctrl-C, or between two others, by numbers or parts of names"
     add("--live", nargs="?", const="", metavar="IN,OUT", help=live)
     add("--devices", action="store_true", help="list the sound devices that --live takes, and denoise nothing")
@@ -117,8 +125,10 @@ def add_options(parser):
 
 def check_options(options):
     alone = [name for name in ("export", "devices", "live") if getattr(options, name) not in (None, False)]
-    if alone and (options.inputs or options.output or options.figure or options.listen):
-        raise ConfigurationError(f"--{alone[0]} denoises no files; leave out the recordings, -o, --figure and --listen")
+    if alone and (options.inputs or options.output or options.figure or options.listen or options.sines):
+        raise ConfigurationError(
+            f"--{alone[0]} denoises no files; leave out the recordings, -o, --figure, --listen and --sines"
+        )
     if len(alone) > 1:
         raise ConfigurationError(f"--{alone[0]} and --{alone[1]} are two things to do; choose")
     if not options.inputs and not alone:
@@ -129,13 +139,15 @@ def check_options(options):
         raise ConfigurationError(f"--dry {options.dry} is invalid; it must be from 0 to 1")
     if options.most is not None and not options.most >= 0:
         raise ConfigurationError(f"--most {options.most} is invalid; it must be at least 0 dB")
+    if options.sines and (options.dry or options.most is not None):
+        raise ConfigurationError("--sines needs a result without noise; leave out --dry and --most")
     if PIPE not in (*options.inputs, options.output):
         if options.raw:
             raise ConfigurationError("--raw says what is in a pipe; name standard input or output: -")
     elif len(options.inputs) > 1:
         raise ConfigurationError("a pipe takes one recording; name one input and one output")
-    elif options.skip or options.figure or options.listen:
-        raise ConfigurationError("--skip, --figure and --listen need files; leave them out with -")
+    elif options.skip or options.figure or options.listen or options.sines:
+        raise ConfigurationError("--skip, --figure, --listen and --sines need files; leave them out with -")
 
 
 def load_denoiser(options, config):
