@@ -21,6 +21,7 @@ CHAINS = 2
 SWEEPS = 400, 1600, 4800  # the later ones for signals whose chains have not converged
 AGREEMENT = 0.17  # the most variance between chains, over that of the posterior: Gelman and Rubin's factor is 1.1
 MISFIT = 1.15  # the most energy that a chain leaves, over that of the noise
+UNLIKELY = 20  # nats that a chain's fit is worse than the other's
 BLOCK = 200  # signals at once, which fit into a processor's cache
 
 
@@ -68,6 +69,9 @@ def measure(kinds, prior, count, sweeps):
         if not len(waiting):
             break
     left = np.isin(np.arange(len(clean)), waiting)
+    # A chain that is stuck where it fits far worse than the other: what it found is hardly probable.
+    stuck = left & (np.ptp(distance, axis=1) > 2 * UNLIKELY * sigma**2)
+    means[stuck] = means[stuck, distance[stuck].argmin(1)][:, None]
     parts = (np.split(x, len(kinds)) for x in (clean, mixed, means, variance, lengths, left))
     return [summarise(data, prior, *part) for data, *part in zip(kinds, *parts, strict=True)]
 
