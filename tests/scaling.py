@@ -27,7 +27,7 @@ from models import build_generator
 
 PRESETS = ("dan", "spectral", "audio")
 LENGTHS = (256, 1024, 4096, 16_384, 65_536)
-BATCHES = (4, 16)
+BATCHES = (16,)
 STEPS = 3
 SECOND = 44_100  # samples, of sound as it is usually recorded
 MANY = 200_000
@@ -97,7 +97,7 @@ def store_many():
     Removing them takes minutes where each removal reaches the disk; that is not measured.
     """
     with tempfile.TemporaryDirectory() as folder:
-        config = resolve("dan", [f"data.num_train={MANY}", f"paths.data={folder}/data"])
+        config = resolve("dan", ["data.stream=false", f"data.num_train={MANY}", f"paths.data={folder}/data"])
         row(f"{MANY:,} signals, creating", timed(lambda: create_data(config)), "s", "three files each")
         row(f"{MANY:,} signals, reading", timed(lambda: loaders(config)), "s", "two of the files")
 
