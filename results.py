@@ -11,6 +11,7 @@ the processes share the trainings. Parts "speech" and "own" need recordings: doc
 """
 
 import argparse
+import os
 import time
 
 import torch
@@ -96,9 +97,9 @@ def measure(name, started):
                 print(f"{name}: another process measured it")
                 return
             torch.set_num_threads(1)
-            before = time.process_time()
+            before = sum(os.times()[:4])
             values = part.measure(configs)
-            minutes = trainings.minutes(configs.values()) + (time.process_time() - before) / 60
+            minutes = trainings.minutes(configs.values()) + (sum(os.times()[:4]) - before) / 60
             code = trainings.code_of(configs.values()) | records.fingerprints(part.CODE)
             records.write(name, code, values, minutes)
     except InUseError:

@@ -18,11 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from measuring import row, run_alone, timed
 
 from config import REPOSITORY
-from create_data import create_data
 from dan.configuration import resolve
 from dan.losses import l1_loss
 from dan.training.checkpoints import read_checkpoint
-from dataset import loaders
 from models import build_generator
 
 PRESETS = ("dan", "spectral", "audio")
@@ -30,7 +28,6 @@ LENGTHS = (256, 1024, 4096, 16_384, 65_536)
 BATCHES = (16,)
 STEPS = 3
 SECOND = 44_100  # samples, of sound as it is usually recorded
-MANY = 200_000
 
 
 def measure_scaling():
@@ -45,7 +42,6 @@ def measure_scaling():
     print()
     for preset in PRESETS:
         row(f"a second at 44.1 kHz, {preset}", point(preset, SECOND, BATCHES[-1])["ms"] / 1000, "s", "a step of 16")
-    store_many()
     compare_processes()
     return table
 
@@ -89,17 +85,6 @@ def measure_point(preset, length, batch):
     step(length, batch)
     seconds = min(timed(lambda: step(length, batch)) for _ in range(STEPS))
     print(1000 * seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
-
-
-def store_many():
-    """Seconds to create many signals and to read them for the training, while the system has them in memory.
-
-    Removing them takes minutes where each removal reaches the disk; that is not measured.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        config = resolve("dan", ["data.stream=false", f"data.num_train={MANY}", f"paths.data={folder}/data"])
-        row(f"{MANY:,} signals, creating", timed(lambda: create_data(config)), "s", "three files each")
-        row(f"{MANY:,} signals, reading", timed(lambda: loaders(config)), "s", "two of the files")
 
 
 def compare_processes():
