@@ -21,7 +21,6 @@ CHAINS = 2
 SWEEPS = 400, 1600, 4800  # the later ones for signals whose chains have not converged
 AGREEMENT = 0.17  # the most variance between chains, over that of the posterior: Gelman and Rubin's factor is 1.1
 MISFIT = 1.15  # the most energy that a chain leaves, over that of the noise
-UNLIKELY = 20  # nats that a chain's fit is worse than the other's
 BLOCK = 200  # signals at once, which fit into a processor's cache
 
 
@@ -69,9 +68,6 @@ def measure(kinds, prior, count, sweeps):
         if not len(waiting):
             break
     left = np.isin(np.arange(len(clean)), waiting)
-    # A chain that is stuck where it fits far worse than the other: what it found is hardly probable.
-    stuck = left & (np.ptp(distance, axis=1) > 2 * UNLIKELY * sigma**2)
-    means[stuck] = means[stuck, distance[stuck].argmin(1)][:, None]
     parts = (np.split(x, len(kinds)) for x in (clean, mixed, means, variance, lengths, left))
     return [summarise(data, prior, *part) for data, *part in zip(kinds, *parts, strict=True)]
 
@@ -83,7 +79,8 @@ def summarise(data, prior, clean, mixed, means, variance, lengths, left):
     lengths: sweeps of each signal's chains; left: whether they have not converged.
 
     `floor_db` is that of the posterior mean, without the error of finite chains: the mean product of
-    the errors of two chains. `annealed_db` and `fitted_db` are those of one chain each, by their start,
+    the errors of two chains; where they have not converged, the least error of a chain or of matching
+    pursuit stands in. `annealed_db` and `fitted_db` are those of one chain each, by their start,
     and have that error. `expected_db` is the posterior's variance, which the chains find without the
     clean signals; both agree on average over the numbers of sines and over SNRs, but not at each, since
     the posterior knows neither. `between_chains` is the variance of a chain's mean over the squared error.
@@ -92,6 +89,8 @@ def summarise(data, prior, clean, mixed, means, variance, lengths, left):
     floor, annealed, fitted = products_of_chains(error), (error[:, 0] ** 2).sum(1), (error[:, 1] ** 2).sum(1)
     mean_error = ((clean - means.mean(1)) ** 2).sum(1)
     nomp = ((clean - matching_pursuit(mixed, prior)) ** 2).sum(1)
+    # Chains that are stuck tell nothing; on average the posterior mean's error is no larger than any of these.
+    floor[left] = np.minimum(np.minimum(annealed, fitted), nomp)[left]
     unknowns = count_sines(data, "test", len(clean)) * unknowns_per_sine(data)
     bound, bound_mean = cramer_rao_bound_db(clean, mixed, unknowns)
     results = {"signals": len(clean), "chains": CHAINS, "not_converged": int(left.sum())}
