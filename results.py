@@ -79,7 +79,7 @@ def duration(name):
     if record is None:
         return "was never measured"
     made, changed = record["made"], "; its code has changed since" * is_stale(name)
-    return f"took {made['minutes']:.0f} min of one core on {made['date']} ({made['processor']}){changed}"
+    return f"took {made['minutes']:.0f} min of one process on {made['date']} ({made['processor']}){changed}"
 
 
 def measure(name, started):

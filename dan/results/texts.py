@@ -32,7 +32,12 @@ def filled(text, tables):
         begin, part, name, end = match.groups()
         if part not in known or name not in tables[part]:
             raise UserError(f"there is no table {part}/{name}; python results.py {part} makes those of that part")
-        made = tables[part][name](known[part]["values"], known)
+        try:
+            made = tables[part][name](known[part]["values"], known)
+        except KeyError as missing:
+            raise UserError(
+                f"table {part}/{name} needs {missing} as well; run python results.py with its part"
+            ) from None
         return f"{begin}{made}\n\n{origin(part, known[part])}\n{end}"
 
     def reference(match):
