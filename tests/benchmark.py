@@ -1,7 +1,7 @@
 """Speed and memory, as ratios wherever two things can be compared in one run.
 
     python tests/benchmark.py                 # for some minutes; --quick leaves out what takes longest
-    python tests/benchmark.py --scaling       # against the signals' length and number, and with two processes
+    python tests/benchmark.py --scaling       # against the signals' length and number,
     python tests/benchmark.py --json FILE     # also writes the numbers; `results.py speed` keeps them
 
 Only on a machine that does nothing else: beside other work a step with two threads takes seconds.
@@ -52,7 +52,6 @@ PRESETS = ("dan-published", "dan-small", "dan", "spectral-any", "spectral")
 LAST_EPOCH = {"dan-published": 157}  # in which patience ended the published recipe; of the others all
 STREAMED = 3200  # signals of spectral-any in a timed epoch, a tenth of the preset's
 TRANSPOSED = nn.ConvTranspose1d | nn.ConvTranspose2d
-QUALITIES_DB = (5.5, 8, 10)
 
 
 def main():
@@ -108,7 +107,6 @@ def measure(folder, quick):
     row("peak memory of train_gan.py", memory, "MB", "asked: at most 1000 MB")
     if quick:
         return {"training": training}
-    time_to_quality(config, device)
     return {"training": training, "threads": measure_threads()}
 
 
@@ -343,22 +341,6 @@ def time_inference(config):
     generator = new_training(config, torch.device("cpu")).generator.eval()
     seconds = median_of(lambda: apply_generator(generator, mixed), 3)
     row("denoising 1,000 signals", seconds, "s", f"{1000 / seconds:.0f} × real time")
-
-
-def time_to_quality(config, device):
-    """Seconds of training, validation left out, until the validation SNR passes some values."""
-    train_loader, validation_loader = loaders(config, device)
-    state = new_training(config, device)
-    state.precision = choose_precisions(state, next(iter(train_loader)), config.training)
-    spent, wanted = 0.0, list(QUALITIES_DB)
-    for epoch in range(1, config.training.max_epochs + 1):
-        set_epoch(train_loader, epoch)
-        spent += timed(lambda e=epoch: train_epoch(state, train_loader, config.training, e))
-        snr = validate(state, validation_loader, config.training, False)["snr_db"]
-        while wanted and snr > wanted[0]:
-            row(f"dan passes {wanted.pop(0)} dB", spent, "s", f"epoch {epoch}")
-        if not wanted:
-            break
 
 
 if __name__ == "__main__":

@@ -1,13 +1,11 @@
-"""How step time and memory grow with the signals, for each kind of generator; many signals; and two processes.
+"""How step time and memory grow with the signals, for each kind of generator.
 
 Called by `benchmark.py --scaling`, and by itself for a single point of the table.
 """
 
 import os
 import resource
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from measuring import row, run_alone, timed
 
-from config import REPOSITORY
 from dan.configuration import resolve
 from dan.losses import l1_loss
-from dan.training.checkpoints import read_checkpoint
 from models import build_generator
 
 PRESETS = ("dan", "spectral", "audio")
@@ -31,9 +27,9 @@ SECOND = 44_100  # samples, of sound as it is usually recorded
 
 
 def measure_scaling():
-    """Print the table of steps with one thread, a second of sound, many signals, and two processes beside one.
+    """Print the table of steps with one thread, and a second of sound.
 
-    Returns the table: {generator: {"batch 4": {"256 samples": {"ms", "MB"}, …, "exponents": {"time", "memory"}}, …}}.
+    Returns the table: {generator: {"batch 16": {"256 samples": {"ms", "MB"}, …, "exponents": {"time", "memory"}}, …}}.
     """
     print(f"{os.cpu_count()} cores, torch {torch.__version__}, steps with one thread\n")
     print(f"| generator | batch | {' | '.join(f'{length:,}' for length in LENGTHS)} | grows as |")
@@ -42,7 +38,6 @@ def measure_scaling():
     print()
     for preset in PRESETS:
         row(f"a second at 44.1 kHz, {preset}", point(preset, SECOND, BATCHES[-1])["ms"] / 1000, "s", "a step of 16")
-    compare_processes()
     return table
 
 
@@ -85,41 +80,6 @@ def measure_point(preset, length, batch):
     step(length, batch)
     seconds = min(timed(lambda: step(length, batch)) for _ in range(STEPS))
     print(1000 * seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
-
-
-def compare_processes():
-    """Seconds of an epoch: two processes of one thread against one process of two threads."""
-    with tempfile.TemporaryDirectory() as folder:
-        for preset in ("dan", "spectral"):
-            settings = [
-                "--preset",
-                preset,
-                "training.max_epochs=4",
-                "training.pretrain_epochs=2",
-                f"paths.data={folder}/data",
-                f"paths.images={folder}/images",
-                "training.threads=0",
-            ]
-            run("create_data.py", *settings)
-            torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-            for name, starter, threads in (
-                ("one process of two threads", [], "2"),
-                ("two processes of one thread", torchrun, "1"),
-            ):
-                checkpoints = Path(folder) / threads
-                run(*starter, "train_gan.py", *settings, f"paths.checkpoints={checkpoints}", threads=threads)
-                last = read_checkpoint(checkpoints / preset / "last.pt")
-                row(f"epoch of {preset}, {name}", last["seconds"] / last["epoch"], "s")
-
-
-def run(*command, threads="2"):
-    subprocess.run(
-        [sys.executable, *command],
-        cwd=REPOSITORY,
-        check=True,
-        capture_output=True,
-        env=os.environ | {"OMP_NUM_THREADS": threads},
-    )
 
 
 if __name__ == "__main__":
