@@ -1,7 +1,7 @@
 """Speed and memory, as ratios wherever two things can be compared in one run.
 
     python tests/benchmark.py                 # for some minutes; --quick leaves out what takes longest
-    python tests/benchmark.py --scaling       # against the signals' length and number,
+    python tests/benchmark.py --scaling       # against the signals' length
     python tests/benchmark.py --json FILE     # also writes the numbers; `results.py speed` keeps them
 
 Only on a machine that does nothing else: beside other work a step with two threads takes seconds.
