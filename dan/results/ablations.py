@@ -3,6 +3,7 @@
 from ablation import LABELS, SHORTENED, collected, configuration, finished, planned
 from dan.configuration import resolve
 from dan.output import plots
+from dan.results.tables import markdown, with_spread
 from dan.results.trainings import SEEDS
 
 CODE = (
@@ -12,7 +13,6 @@ CODE = (
     "dan/training/feature_network.py",
     "dan/results/ablations.py",
 )
-TABLES = {}
 FIGURES = ("switches",)
 finish = finished
 
@@ -30,3 +30,18 @@ def measure(configs):
 def draw_figures(values):
     """{name: figure} out of the record's values."""
     return {"switches": plots.switches(values, LABELS)}
+
+
+def adversary(values, _):
+    """Output SNR and signals told from clean, without an adversary and with it, at the first input SNR."""
+    rows = []
+    for preset, by_snr in values.items():
+        trainings = next(iter(by_snr.values()))
+        for name in ("no adversary", "signal, bce", "signal, bce, weight 0.1"):
+            found = trainings[name]
+            cells = with_spread(found["total_snr_db"], 2, " dB"), with_spread(found["realism"], 0, " %")
+            rows.append([f"`{preset}`", name, *cells])
+    return markdown(["preset", "training", "output SNR", "told from clean"], rows)
+
+
+TABLES = {"adversary": adversary}
