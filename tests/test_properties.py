@@ -60,6 +60,7 @@ def small(folder):
     config = resolve(
         "dan",
         [
+            "data.stream=false",
             "data.num_train=3",
             "data.num_validation=2",
             "generator.depth=1",
