@@ -107,6 +107,7 @@ REDUCED = [
     "training.slowest=0.8",
     "training.schedule=one-cycle",
     "training.generator_lr=0.01",
+    "training.reconstruction_loss=L1",
     "training.precision=auto",
     "training.device=cpu",
     "evaluation.num_test=20",
