@@ -99,6 +99,13 @@ def test_a_record_says_where_it_comes_from(record):
     assert made["threads"] == torch.get_num_threads()
 
 
+@pytest.mark.parametrize("content", ["{", "[]", "{}"])
+def test_a_damaged_record_is_refused(content, record):
+    (records.FOLDER / "trial.json").write_text(content)
+    with pytest.raises(UserError, match="damaged"):
+        records.read("trial")
+
+
 @pytest.mark.parametrize("name", PARTS)
 def test_the_code_of_a_part_is_there(name):
     assert all((REPOSITORY / path).exists() for path in (*PARTS[name].CODE, *trainings.CODE))

@@ -4,6 +4,7 @@ import json
 
 from config import REPOSITORY
 from dan.evaluation.floor import measure_floor
+from dan.results.records import fingerprint_of, fingerprints
 from dan.results.tables import markdown, number
 
 CODE = (
@@ -19,8 +20,8 @@ def trainings():
 
 
 def measure(_):
-    """The values of the record; goes on where it was stopped, one input SNR after the other."""
-    path = REPOSITORY / "checkpoints/results/floor.json"
+    """The values of the record; goes on where the same code was stopped, one input SNR after the other."""
+    path = REPOSITORY / f"checkpoints/results/floor-{fingerprint_of(fingerprints(CODE))}.json"
     measure_floor(path)
     return json.loads(path.read_bytes())["values"]
 

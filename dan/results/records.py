@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from config import REPOSITORY
+from dan.errors import UserError
 from dan.files import write_bytes
 from dan.output.saving import MARK
 
@@ -40,9 +41,20 @@ def over_seeds(values, signals):
 
 
 def read(part):
-    """The record of a part, {"made", "values"}; None where it was never measured."""
+    """The record of a part, {"made", "values"}; None where it was never measured.
+
+    Raises UserError for a damaged one.
+    """
     path = FOLDER / f"{part}.json"
-    return json.loads(path.read_bytes()) if path.exists() else None
+    if not path.exists():
+        return None
+    try:
+        record = json.loads(path.read_bytes())
+        if not {"made", "values"} <= record.keys():
+            raise ValueError("not a record")
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"{path} is damaged; move it away, and python results.py {part} measures it anew") from error
+    return record
 
 
 def write(part, code, values, minutes):

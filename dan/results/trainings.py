@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from create_data import create_data
 from dan.configuration import resolve
-from dan.errors import ConfigurationError, stopped_by
+from dan.errors import ConfigurationError, UserError, stopped_by
 from dan.files import InUseError, locked, write_bytes
 from dan.progress import track
 from dan.results import records
@@ -122,10 +122,18 @@ def trained(config):
 
 def code_of(configs):
     """{path: fingerprint} of what trained them; None for a path that was not always the same."""
-    stored = [json.loads((config.checkpoint_folder / "code.json").read_bytes()) for config in configs]
+    stored = [read_code(config.checkpoint_folder / "code.json") for config in configs]
     paths = {path for code in stored for path in code}
     found = {path: {code.get(path) for code in stored} for path in sorted(paths)}
     return {path: hashes.pop() if len(hashes) == 1 else None for path, hashes in found.items()}
+
+
+def read_code(path):
+    """{path: fingerprint} of what made a training; raises UserError if the file is missing or damaged."""
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path} is missing or damaged; move {path.parent} away, and it is trained anew") from error
 
 
 def minutes(configs):
